@@ -1,0 +1,1 @@
+"""What every program of the platform stands on."""

@@ -1,0 +1,1 @@
+"""The promises the programs make to one another: declarations, schemas, releases, logs."""

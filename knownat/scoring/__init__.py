@@ -1,0 +1,1 @@
+"""One way to a score, used by training, serving and monitoring alike."""

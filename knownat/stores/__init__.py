@@ -1,0 +1,1 @@
+"""Feast plug-ins and what lies beneath them: the as-of join, materialization, online reads."""

@@ -1,0 +1,1 @@
+"""Logged predictions to profiles, drift, performance, reports."""

@@ -1,0 +1,1 @@
+"""Entity keys to features to score to answer, and a logged prediction."""

@@ -1,0 +1,1 @@
+"""Examples to frame to booster to evidence to release."""
