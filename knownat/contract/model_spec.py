@@ -1,0 +1,226 @@
+"""A model's declaration: ``<repo>/models/<name>.toml``, one file a model.
+
+Strictly validated; every problem is reported at once, with the file's name.
+"""
+
+import tomllib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from knownat.contract.read_plan import KeyDtype
+from knownat.errors import ConfigError
+
+Task = Literal["binary", "regression", "multiclass", "quantile"]
+InputDtype = Literal["int64", "float64", "string", "bool"]
+Direction = Literal["higher", "lower"]
+Baseline = Literal["prior", "static", "logistic", "median"]
+
+# metric -> (which way is better, the tasks it belongs to)
+METRICS: dict[str, tuple[Direction, frozenset[str]]] = {
+    "auc": ("higher", frozenset({"binary"})),
+    "average_precision": ("higher", frozenset({"binary"})),
+    "log_loss": ("lower", frozenset({"binary", "multiclass"})),
+    "brier": ("lower", frozenset({"binary"})),
+    "ece": ("lower", frozenset({"binary"})),
+    "accuracy": ("higher", frozenset({"multiclass"})),
+    "mae": ("lower", frozenset({"regression", "quantile"})),
+    "rmse": ("lower", frozenset({"regression"})),
+    "pinball": ("lower", frozenset({"quantile"})),
+}
+
+_PLATFORM_PARAMS = frozenset(
+    "objective metric num_class num_threads nthread n_jobs deterministic force_row_wise force_col_wise "
+    "seed device device_type".split()
+)
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Examples(_Section):
+    """Where the questions and their answers come from."""
+
+    sql: Text
+    """File beside the TOML; returns the keys, ``event_timestamp``, inputs, ``label``, ``label_timestamp``."""
+    keys: dict[str, KeyDtype]
+    inputs: dict[str, InputDtype] = Field(default_factory=dict)
+    question_time_input: str | None = None
+
+    @model_validator(mode="after")
+    def _question_time_is_an_input(self) -> Self:
+        name = self.question_time_input
+        if name is not None and self.inputs.get(name) != "int64":
+            raise ValueError(f"question_time_input '{name}' must be one of inputs, of type int64")
+        return self
+
+
+class TimeSplit(_Section):
+    """Training uses labels known by ``cutoff``; the newest ``validation_days`` before it stop early.
+
+    ``gap_hours`` of questions are dropped between the sides, since their labels were still open.
+    The test window begins at the cutoff: questions whose labels training could not know.
+    """
+
+    cutoff: datetime
+    validation_days: Annotated[int, Field(ge=1, le=3650)]
+    gap_hours: Annotated[int, Field(ge=0, le=24 * 365)]
+    test_days: Annotated[int, Field(ge=1, le=3650)]
+
+    @model_validator(mode="after")
+    def _cutoff_is_aware(self) -> Self:
+        if self.cutoff.tzinfo is None:
+            raise ValueError("cutoff has no time zone; write 2013-10-01T04:00:00Z")
+        return self
+
+    @property
+    def gap(self) -> timedelta:
+        """Time left out on the older side of each boundary."""
+        return timedelta(hours=self.gap_hours)
+
+    @property
+    def test_end(self) -> datetime:
+        """First instant after the test window."""
+        return self.cutoff + timedelta(days=self.test_days)
+
+
+class Lightgbm(_Section):
+    """Parameters handed to LightGBM; what reproduction needs is fixed by the platform."""
+
+    num_boost_round: Annotated[int, Field(ge=1, le=100_000)] = 500
+    early_stopping_rounds: Annotated[int, Field(ge=0, le=10_000)] = 50
+    params: dict[str, int | float | str | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _platform_owns_what_reproduction_needs(self) -> Self:
+        if taken := sorted(_PLATFORM_PARAMS & set(self.params)):
+            raise ValueError(f"params {taken} are set by the platform, so that a release can be reproduced")
+        return self
+
+
+class Gate(_Section):
+    """A bound on a metric of the test window; ``baseline`` compares with one instead of a number."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    better_than: Baseline | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if sum(bound is not None for bound in (self.at_least, self.at_most, self.better_than)) != 1:
+            raise ValueError("a gate has exactly one of at_least, at_most, better_than")
+        return self
+
+
+class Slice(_Section):
+    """A column whose groups are judged apart, where a group has at least ``min_rows``."""
+
+    column: Text
+    min_rows: Annotated[int, Field(ge=10)] = 500
+
+
+class Monitoring(_Section):
+    """Windows and thresholds of the production judge."""
+
+    window_hours: Annotated[int, Field(ge=1)] = 24
+    min_rows: Annotated[int, Field(ge=1)] = 200
+    psi_threshold: Annotated[float, Field(gt=0)] = 0.2
+    max_metric_drop: Annotated[float, Field(gt=0)] = 0.05
+    label_wait_hours: Annotated[int, Field(ge=0)] = 48
+
+
+class ModelSpec(_Section):
+    """One model: the question, its examples, its parameters and its gates."""
+
+    name: Name
+    description: Text
+    owner: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    runbook: Text
+    task: Task
+    feature_service: Name
+    examples: Examples
+    time: TimeSplit
+    lightgbm: Lightgbm = Field(default_factory=Lightgbm)
+    metric: str
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    limits: tuple[str, ...] = Field(default=(), strict=False)
+    """What a user of the model must know: selection effects and limits, for the model card."""
+    static_columns: tuple[str, ...] = Field(default=(), strict=False)
+    """Views or columns of the static-features baseline."""
+    slices: tuple[Slice, ...] = Field(default=(), strict=False)
+    baselines: tuple[Baseline, ...] = Field(default=("prior",), strict=False)
+    gates: tuple[Gate, ...] = Field(default=(), strict=False)
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    sunset: datetime | None = None
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the metric improves."""
+        return METRICS[self.metric][0]
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Self:
+        problems = [
+            f"metric '{metric}' is not one of {sorted(m for m, (_, t) in METRICS.items() if self.task in t)}"
+            for metric in dict.fromkeys((self.metric, *(gate.metric for gate in self.gates)))
+            if metric not in METRICS or self.task not in METRICS[metric][1]
+        ]
+        problems += [
+            f"gate on '{gate.metric}' compares with '{gate.better_than}', which is not among baselines"
+            for gate in self.gates
+            if gate.better_than is not None and gate.better_than not in self.baselines
+        ]
+        if (self.task == "quantile") != (self.quantile is not None):
+            problems.append("quantile = 0.x goes with task 'quantile', and only there")
+        if "static" in self.baselines and not self.static_columns:
+            problems.append("baseline 'static' needs static_columns")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read one declaration.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file at once: unreadable, broken TOML, wrong or unknown values,
+        a name that is not the file's.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = sorted(p.stem for p in path.parent.glob("*.toml"))
+        raise ConfigError(path, [f"no such model; there are {known or 'none'} in {path.parent}"]) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(path, [f"cannot be read as TOML: {error}"]) from error
+    problems = [] if table.get("name") == path.stem else [f"name must be '{path.stem}', the file's own"]
+    try:
+        spec = ModelSpec.model_validate(table)
+    except ValidationError as error:
+        problems += [_sentence(found["loc"], found["msg"]) for found in error.errors(include_url=False)]
+        raise ConfigError(path, problems) from error
+    if not (path.parent / spec.examples.sql).is_file():
+        problems.append(f"examples.sql names '{spec.examples.sql}', which is not beside it")
+    if problems:
+        raise ConfigError(path, problems)
+    return spec
+
+
+def model_names(folder: Path) -> list[str]:
+    """List the models declared in a folder, sorted."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(str(part) for part in location if part != "[key]")
+    message = message.removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
