@@ -32,8 +32,8 @@ METRICS: dict[str, tuple[Direction, frozenset[str]]] = {
 }
 
 _PLATFORM_PARAMS = frozenset(
-    "objective metric num_class num_threads nthread n_jobs deterministic force_row_wise force_col_wise "
-    "seed device device_type".split()
+    {"objective", "metric", "num_class", "num_threads", "nthread", "n_jobs", "deterministic"}
+    | {"force_row_wise", "force_col_wise", "seed", "device", "device_type"}
 )
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]

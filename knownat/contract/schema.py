@@ -4,6 +4,7 @@ Training and scoring pass through the same object, so skew of order, name or typ
 quietly.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
@@ -108,10 +109,14 @@ def _refuse_fractions(column: Column, values: npt.NDArray[np.float64]) -> None:
 
 def _codes(column: Column, values: Sequence[object] | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     listed = values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
-    wrong = next((v for v in listed if not (v is None or isinstance(v, str) or v != v)), None)
+    wrong = next((v for v in listed if not (v is None or isinstance(v, str) or _is_nan(v))), None)
     if wrong is not None:
         kind = type(wrong).__name__
         raise SchemaMismatch(f"Column '{column.name}' holds {kind}; the model needs text.")
     code = {category: float(position) for position, category in enumerate(column.categories or ())}
     nan = float("nan")
     return np.array([code.get(v, nan) if isinstance(v, str) else nan for v in listed], dtype=np.float64)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)

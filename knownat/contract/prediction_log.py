@@ -1,0 +1,79 @@
+"""The prediction log: what was answered, from what, and which rows it came from.
+
+One row a prediction. Journals of framed records (:mod:`knownat.contract.journal`) become Parquet
+segments; readers see both, each prediction once.
+
+Columns
+-------
+``prediction_id request_id logged_at event_timestamp model version role``, ``key__<key>``,
+``input__<input>``, every model column under Feast's name ``view__feature``, per view
+``served__<view>__event_timestamp``, ``..created_timestamp`` and ``..status``, then ``degraded score latency_us``.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+from knownat.contract.read_plan import ReadPlan
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+_ARROW = {
+    "int64": pa.int64(),
+    "int32": pa.int64(),
+    "float64": pa.float64(),
+    "float32": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+}
+
+
+class Role(StrEnum):
+    """As what a version answered."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SHADOW = "shadow"
+
+
+LABEL_SCHEMA = pa.schema(
+    [
+        pa.field("prediction_id", pa.string(), nullable=False),
+        pa.field("label", pa.float64(), nullable=False),
+        pa.field("label_timestamp", TIMESTAMP, nullable=False),
+        pa.field("logged_at", TIMESTAMP, nullable=False),
+    ]
+)
+"""A label that arrived: ``label_timestamp`` is when it became known, ``logged_at`` when it was posted."""
+
+
+def prediction_schema(plan: ReadPlan) -> pa.Schema:
+    """Lay out the rows of one release's log, in the order given in this module's text."""
+    head = [
+        pa.field("prediction_id", pa.string(), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("logged_at", TIMESTAMP, nullable=False),
+        pa.field("event_timestamp", TIMESTAMP, nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+    ]
+    keys = [pa.field(f"key__{name}", _ARROW[dtype]) for name, dtype in plan.request_keys.items()]
+    inputs = [pa.field(f"input__{i.name}", _ARROW[i.dtype]) for i in plan.request_inputs]
+    stored = [pa.field(view.column(f.name), _ARROW[f.dtype]) for view in plan.views for f in view.features]
+    made = [pa.field(t.column(f.name), _ARROW[f.dtype]) for t in plan.transforms for f in t.outputs]
+    served = [
+        pa.field(f"served__{view.name}__{what}", kind, nullable=what != "status")
+        for view in plan.views
+        for what, kind in (
+            ("event_timestamp", TIMESTAMP),
+            ("created_timestamp", TIMESTAMP),
+            ("status", pa.string()),
+        )
+    ]
+    tail = [
+        pa.field("degraded", pa.bool_(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("latency_us", pa.int64(), nullable=False),
+    ]
+    return pa.schema([*head, *keys, *inputs, *stored, *made, *served, *tail])
