@@ -7,7 +7,8 @@ Columns
 -------
 ``prediction_id request_id logged_at event_timestamp model version role``, ``key__<key>``,
 ``input__<input>``, every model column under Feast's name ``view__feature``, per view
-``served__<view>__event_timestamp``, ``..created_timestamp`` and ``..status``, then ``degraded score latency_us``.
+``served__<view>__event_timestamp``, ``..created_timestamp`` and ``..status``, then ``degraded``, ``score``
+and ``latency_us``.
 """
 
 from enum import StrEnum
