@@ -85,6 +85,8 @@ class ReadPlan(_Frozen):
     request_inputs: tuple[PlanFeature, ...] = ()
     question_time_input: str | None = None
     """Request input that the scorer fills from its clock, in microseconds; clients never send it."""
+    nullable_inputs: tuple[str, ...] = ()
+    """Request inputs that held a null in training; a null of any other is refused online."""
     output_columns: tuple[str, ...]
     """Every column the feature service promises, in its order."""
 
