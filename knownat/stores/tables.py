@@ -1,0 +1,150 @@
+"""A table of feature rows, read lazily and with its two times in exact UTC microseconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from knownat.errors import RepoError
+
+EVENT_US, CREATED_US, VISIBLE_US = "__event_us", "__created_us", "__visible_us"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTable:
+    """A table of feature rows under its view's own names.
+
+    ``features`` are all features of the view: they break full ties, so that a join for some of
+    them picks the same row as a join for all. A table without a created column was known when it
+    happened.
+    """
+
+    name: str
+    rows: pl.LazyFrame
+    keys: tuple[str, ...]
+    event: str
+    created: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Which rows of a table to read: visible in (since, until], event not before ``event_from``."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+    event_from_us: int | None = None
+    created_cutoff: bool = True
+
+
+def read_rows(
+    table: FeatureTable, features: Sequence[str], window: Window, *, only: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Read keys, features and the times ``EVENT_US``, ``CREATED_US``, ``VISIBLE_US`` of a window.
+
+    Rows with a null key are left out: they are no entity's. ``only`` names the entities to read.
+
+    Raises
+    ------
+    RepoError
+        If a column is missing, or a time or key cannot be used exactly.
+    """
+    schema = table.rows.collect_schema()
+    created = table.created or table.event
+    wanted = [*dict.fromkeys([*table.keys, *features])]
+    if missing := [name for name in [*wanted, table.event, created] if name not in schema]:
+        raise RepoError(
+            f"{table.name}: its table has no column {missing}; it has {sorted(schema)}. "
+            "Correct the source's columns or its field_mapping, then run `knownat apply`."
+        )
+    keys = [pl.col(name).cast(key_type(name, schema[name], where=table.name)) for name in table.keys]
+    rest = [name for name in wanted if name not in table.keys]
+    lazy = table.rows.filter(*_window_filters(schema, table.event, created, window))
+    lazy = lazy.select(*keys, *rest, pl.col(table.event).alias(EVENT_US), pl.col(created).alias(CREATED_US))
+    if table.keys:
+        lazy = lazy.drop_nulls(table.keys)
+    if only is not None and table.keys:
+        lazy = lazy.join(only.lazy().select(table.keys), on=table.keys, how="semi", maintain_order="left")
+    rows = lazy.collect()
+    rows = rows.with_columns(
+        exact_microseconds(rows[EVENT_US], where=f"{table.name}, column '{table.event}'"),
+        exact_microseconds(rows[CREATED_US], where=f"{table.name}, column '{created}'"),
+    )
+    visible = pl.max_horizontal(EVENT_US, CREATED_US) if window.created_cutoff else pl.col(EVENT_US)
+    return rows.with_columns(visible.alias(VISIBLE_US))
+
+
+def exact_microseconds(times: pl.Series, *, where: str) -> pl.Series:
+    """Return times as integer UTC microseconds; nanoseconds only if nothing is lost.
+
+    A time without a zone is UTC, as Feast has it.
+
+    Raises
+    ------
+    RepoError
+        If a time is null, no timestamp, or finer than a microsecond.
+    """
+    kind = times.dtype
+    if not isinstance(kind, pl.Datetime):
+        raise RepoError(f"{where} holds {kind}, not timestamps. Write it as timestamp[us, tz=UTC].")
+    if times.null_count():
+        raise RepoError(
+            f"{where} is null in {times.null_count()} rows, so nobody can say when they were known. "
+            "Give every row a time, or leave these rows out."
+        )
+    ticks = times.to_physical()
+    if kind.time_unit == "ns":
+        if (ticks % 1_000 != 0).any():
+            raise RepoError(f"{where} is finer than a microsecond. Round it where the table is written.")
+        return ticks // 1_000
+    return ticks * 1_000 if kind.time_unit == "ms" else ticks
+
+
+def key_type(name: str, kind: pl.DataType, *, where: str) -> pl.DataType:
+    """Name the type a key is compared as: integers widen to int64, categories to text.
+
+    Raises
+    ------
+    RepoError
+        If the key is of a type that could match another entity, as a float or a date could.
+    """
+    if isinstance(kind, _INTEGERS):
+        return pl.Int64()
+    if isinstance(kind, _TEXTS):
+        return pl.String()
+    if isinstance(kind, (pl.Boolean, pl.Null)):
+        return kind
+    raise RepoError(f"{where}: key '{name}' is {kind}; a key is an integer, text or boolean.")
+
+
+def _window_filters(schema: pl.Schema, event: str, created: str, window: Window) -> list[pl.Expr]:
+    # Null times are read on purpose, so that they are refused by name instead of skipped. The
+    # comparisons stay on the stored type: so they prune the row groups of a sorted file.
+    filters: list[pl.Expr] = []
+    shown_by = [event, created] if window.created_cutoff and created != event else [event]
+    if (until := window.until_us) is not None:
+        filters += [~_after(schema, name, until) | pl.col(name).is_null() for name in shown_by]
+    if (since := window.since_us) is not None:
+        filters.append(pl.any_horizontal(_after(schema, n, since) | pl.col(n).is_null() for n in shown_by))
+    if (event_from := window.event_from_us) is not None:
+        filters.append(_after(schema, event, event_from - 1) | pl.col(event).is_null())
+    return filters
+
+
+def _after(schema: pl.Schema, name: str, microseconds: int) -> pl.Expr:
+    kind = schema[name]
+    if not isinstance(kind, pl.Datetime):
+        raise RepoError(f"Column '{name}' holds {kind}, not timestamps. Write it as timestamp[us, tz=UTC].")
+    if kind.time_unit != "us":
+        ticks = pl.col(name).to_physical()
+        # One microsecond more or less of a coarser or finer unit, without a rounding division.
+        return ticks > microseconds * 1_000 if kind.time_unit == "ns" else ticks * 1_000 > microseconds
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    if kind.time_zone is None:
+        moment = moment.replace(tzinfo=None)
+    return pl.col(name) > pl.lit(moment, dtype=kind)
