@@ -1,0 +1,1 @@
+SELECT day, name FROM raw_federal_holidays
