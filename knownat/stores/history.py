@@ -1,0 +1,142 @@
+"""Point-in-time frames: what was known at each question, and what was served to it."""
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from knownat.contract.read_plan import PlanView, ReadPlan, Status
+from knownat.errors import RepoError, RowsNotConserved
+from knownat.stores.asof import AsOf, join_as_of
+from knownat.stores.repo import Repo
+from knownat.stores.services import Service, take_apart
+from knownat.stores.sources import asked_keys, feature_table
+
+_EVENT_TIMESTAMP = "event_timestamp"
+_MOMENT = pl.Datetime("us", "UTC")
+
+
+def historical_frame(repo: Repo, examples: pa.Table | pd.DataFrame, feature_service: str) -> pa.Table:
+    """Join examples with everything a feature service promises, as it was known at each one's time.
+
+    Returns the examples' columns, then every feature as ``view__feature`` with its declared type;
+    same rows, same order. The created cut-off is always on.
+
+    Raises
+    ------
+    RepoError
+        If the examples lack a key or request input, or a feature does not fit its declared type.
+    RowsNotConserved
+        If the store returned other rows than it was given.
+    """
+    table = _as_arrow(examples)
+    service = take_apart(repo.store, feature_service)
+    if taken := [name for name in service.promised if name in table.column_names]:
+        raise RepoError(f"The examples already have columns {taken}. Rename them in the examples' SQL.")
+    asked = table.select(_needed(service, table))
+    job = repo.store.get_historical_features(
+        # Arrow-backed columns keep integers with nulls exact on their way through pandas.
+        entity_df=asked.to_pandas(types_mapper=pd.ArrowDtype),
+        features=repo.store.get_feature_service(feature_service),
+        full_feature_names=True,
+        filter_by_created_timestamp=True,
+    )
+    found = job.to_arrow()
+    _check_conserved(asked, found)
+    for name, kind in service.promised.items():
+        table = table.append_column(name, _declared(found[name], kind, name))
+    return table
+
+
+def replay_frame(repo: Repo, examples: pa.Table, plan: ReadPlan, *, known_at: str = "known_at") -> pa.Table:
+    """Tell what the online store must have served to each example.
+
+    The row is the newest one visible by ``known_at``, the time of the last write before the
+    question; its ttl is measured at ``event_timestamp``. Beside every stored feature of the plan
+    come ``<view>__event_timestamp``, ``<view>__created_timestamp`` and ``<view>__status``.
+    On-demand features are not computed here: they follow from these columns.
+    """
+    frame = pl.DataFrame(examples)
+    result = examples
+    stored = {view.name: view.view for view in take_apart(repo.store, plan.feature_service).views}
+    for view in plan.views:
+        if view.name not in stored:
+            raise RepoError(f"Service '{plan.feature_service}' no longer reads view '{view.name}'.")
+        found = join_as_of(
+            frame,
+            feature_table(stored[view.name], repo.store.config),
+            features=[feature.name for feature in view.features],
+            keys={key.view_key: key.request_key for key in view.keys},
+            event_timestamp=_EVENT_TIMESTAMP,
+            known_at=known_at,
+            ttl_us=view.ttl_us,
+            find_expired=True,
+        )
+        values = found.values.to_arrow(compat_level=pl.CompatLevel.oldest())
+        for feature in view.features:
+            kind = pa.type_for_alias(feature.dtype)
+            name = view.column(feature.name)
+            result = result.append_column(name, _declared(values[feature.name], kind, name))
+        result = _append_served(result, view, found)
+    return result
+
+
+def _append_served(result: pa.Table, view: PlanView, found: AsOf) -> pa.Table:
+    status = (
+        pl.when(found.expired)
+        .then(pl.lit(str(Status.EXPIRED)))
+        .when(found.event_us.is_null())
+        .then(pl.lit(str(Status.NOT_FOUND)))
+        .otherwise(pl.lit(str(Status.PRESENT)))
+    )
+    served = pl.select(
+        found.event_us.cast(_MOMENT).alias(f"{view.name}__event_timestamp"),
+        found.created_us.cast(_MOMENT).alias(f"{view.name}__created_timestamp"),
+        status.alias(f"{view.name}__status"),
+    ).to_arrow(compat_level=pl.CompatLevel.oldest())
+    for name in served.column_names:
+        column = served[name]
+        result = result.append_column(name, column.cast(pa.string()) if name.endswith("__status") else column)
+    return result
+
+
+def _needed(service: Service, examples: pa.Table) -> list[str]:
+    keys = [name for v in service.views for name in asked_keys(v.view).values()]
+    needed = [*dict.fromkeys([_EVENT_TIMESTAMP, *keys, *service.request_inputs])]
+    if missing := [name for name in needed if name not in examples.column_names]:
+        raise RepoError(
+            f"The examples lack {missing}, which feature service '{service.name}' needs; they have "
+            f"{examples.column_names}. Add them to the examples' SQL."
+        )
+    return needed
+
+
+def _check_conserved(asked: pa.Table, found: pa.Table) -> None:
+    if asked.num_rows != found.num_rows:
+        raise RowsNotConserved(f"{asked.num_rows} examples in, {found.num_rows} rows out.")
+    for name in asked.column_names:
+        given, back = asked[name], found[name]
+        if not back.cast(given.type).equals(given):
+            raise RowsNotConserved(f"The rows came back in another order: column '{name}' differs.")
+
+
+def _declared(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
+    """Cast a column to its declared type exactly, or refuse."""
+    if column.type == kind:
+        return column
+    try:
+        if pa.types.is_floating(column.type) and pa.types.is_integer(kind):
+            # An on-demand body returns NaN for a missing integer.
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise RepoError(
+            f"Feature '{name}' is declared as {kind}, but its values are {column.type} and do not fit: "
+            f"{error}. Correct the definition or the table."
+        ) from error
+
+
+def _as_arrow(examples: pa.Table | pd.DataFrame) -> pa.Table:
+    if isinstance(examples, pd.DataFrame):
+        return pa.Table.from_pandas(examples, preserve_index=False)
+    return examples

@@ -1,0 +1,97 @@
+"""What a feature service asks for: views with their features, on-demand views, request inputs."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from feast import FeatureStore
+from feast.errors import FeatureServiceNotFoundException
+from feast.feature_view import FeatureView
+from feast.feature_view_projection import FeatureViewProjection
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.types import FeastType, from_feast_to_pyarrow_type
+
+from knownat.errors import RepoError
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """A view as a service uses it: under which name, and which of its features."""
+
+    view: FeatureView
+    name: str
+    features: dict[str, pa.DataType]
+
+    def column(self, feature: str) -> str:
+        """The full name of one of its features."""
+        return f"{self.name}__{feature}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A feature service taken apart; views include those that only on-demand views read."""
+
+    name: str
+    views: tuple[ServiceView, ...]
+    on_demand: tuple[OnDemandFeatureView, ...]
+    request_inputs: dict[str, pa.DataType]
+    promised: dict[str, pa.DataType]
+    """Every column the service names, ``view__feature``, in its order, with its declared type."""
+
+
+def take_apart(store: FeatureStore, feature_service: str) -> Service:
+    """Look a feature service up and resolve everything it needs.
+
+    Raises
+    ------
+    RepoError
+        If the registry has no such service.
+    """
+    try:
+        service = store.get_feature_service(feature_service)
+    except FeatureServiceNotFoundException as error:
+        have = sorted(s.name for s in store.list_feature_services())
+        raise RepoError(
+            f"There is no feature service '{feature_service}'; the registry has {have}. "
+            "Correct the model's TOML, or define it and run `knownat apply`."
+        ) from error
+    views: dict[str, ServiceView] = {}
+    on_demand: list[OnDemandFeatureView] = []
+    request_inputs: dict[str, pa.DataType] = {}
+    promised: dict[str, pa.DataType] = {}
+    for projection in service.feature_view_projections:
+        name = projection.name_alias or projection.name
+        promised |= {f"{name}__{f.name}": arrow_type(f.dtype) for f in projection.features}
+        view = store.registry.get_any_feature_view(projection.name, store.project)
+        if not isinstance(view, OnDemandFeatureView):
+            _add(views, store, projection)
+            continue
+        on_demand.append(view.with_projection(projection))
+        for source in view.source_feature_view_projections.values():
+            _add(views, store, source)
+        for request in view.source_request_sources.values():
+            request_inputs |= {field.name: arrow_type(field.dtype) for field in request.schema}
+    return Service(feature_service, tuple(views.values()), tuple(on_demand), request_inputs, promised)
+
+
+def arrow_type(dtype: FeastType) -> pa.DataType:
+    """Translate a declared Feast type.
+
+    Raises
+    ------
+    RepoError
+        If it has no Arrow type.
+    """
+    try:
+        return from_feast_to_pyarrow_type(dtype)
+    except (ValueError, AssertionError) as error:
+        raise RepoError(f"Features of type {dtype} are not supported: {error}") from error
+
+
+def _add(views: dict[str, ServiceView], store: FeatureStore, projection: FeatureViewProjection) -> None:
+    name = projection.name_alias or projection.name
+    view = store.registry.get_any_feature_view(projection.name, store.project)
+    if not isinstance(view, FeatureView):
+        raise RepoError(f"'{projection.name}' is a {type(view).__name__}; knownat reads feature views.")
+    wanted = {field.name: arrow_type(field.dtype) for field in projection.features}
+    before = views[name].features if name in views else {}
+    views[name] = ServiceView(view.with_projection(projection), name, before | wanted)
