@@ -1,0 +1,145 @@
+"""Score a file with the same scorer, from what was known at each row's own time."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knownat.contract.prediction_log import TIMESTAMP
+from knownat.contract.read_plan import ReadPlan
+from knownat.contract.release import Deployed, Release, read_deployment, read_release
+from knownat.contract.workspace import Workspace
+from knownat.errors import ConfigError, ReleaseError, RowsNotConserved
+from knownat.scoring.scorer import Scorer
+from knownat.scoring.trial import trial_load
+from serving.prediction_ids import PredictionIds, open_prediction_ids
+
+History = Callable[[pa.Table, str], pa.Table]
+"""Examples and a feature service in; the same rows with every feature out."""
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was done: by which version, how many rows."""
+
+    version: str
+    rows: int
+
+
+def score_file(
+    workspace: Workspace,
+    model: str,
+    source: Path,
+    target: Path,
+    *,
+    version: str | None,
+    history: History,
+    batch_rows: int = BATCH_ROWS,
+) -> Scored:
+    """Score every row of a Parquet file, in order, a batch at a time; the target appears when it is whole.
+
+    Raises
+    ------
+    ReleaseError
+        If there is no such release, or it cannot be loaded.
+    ConfigError
+        If the file cannot be read or lacks a column.
+    """
+    release = _find_release(workspace, model, version)
+    scorer, plan = Scorer.load(release), release.plan
+    ids = open_prediction_ids(workspace.predictions, os.urandom(8).hex())
+    if not target.parent.is_dir():
+        raise ConfigError(target, ["its folder is not there"])
+    rows = 0
+    staged = target.with_name(f".{target.name}")
+    writer: pq.ParquetWriter | None = None
+    try:
+        for examples in _batches(source, plan, batch_rows):
+            scored = _score(scorer, release, examples, history, ids)
+            writer = writer or pq.ParquetWriter(staged, scored.schema)
+            writer.write_table(scored)
+            rows += len(scored)
+        if writer is not None:
+            writer.close()
+            staged.replace(target)
+    finally:
+        if writer is not None:
+            writer.close()
+        staged.unlink(missing_ok=True)
+    return Scored(release.manifest.version, rows)
+
+
+def _find_release(workspace: Workspace, model: str, version: str | None) -> Release:
+    deployed: Deployed | None = None
+    if version is None:
+        models = read_deployment(workspace.deployment).models
+        if model not in models:
+            raise ReleaseError(
+                f"No version of '{model}' serves; there are {sorted(models)}. Name one: --version."
+            )
+        deployed = models[model].champion
+    path = workspace.releases / model / (deployed.version if deployed else str(version))
+    digest = deployed.digest if deployed else None
+    trial_load(path, digest)
+    return read_release(path, digest=digest)
+
+
+def _batches(source: Path, plan: ReadPlan, batch_rows: int) -> Iterator[pa.Table]:
+    try:
+        file = pq.ParquetFile(source)
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigError(source, [f"cannot be read as Parquet: {error}"]) from error
+    with file:
+        have = set(file.schema_arrow.names)
+        wanted = [*plan.request_keys, "event_timestamp", *plan.client_inputs]
+        if missing := [name for name in wanted if name not in have]:
+            raise ConfigError(source, [f"lacks the columns {missing}; needed are {wanted}"])
+        if not file.metadata.num_rows:
+            raise ConfigError(source, ["holds no rows; there is nothing to score"])
+        for batch in file.iter_batches(batch_size=batch_rows):
+            yield _with_question_time(pa.Table.from_batches([batch]), source, plan)
+
+
+def _with_question_time(examples: pa.Table, source: Path, plan: ReadPlan) -> pa.Table:
+    """Bring times to UTC microseconds, and fill the question's time as the scorer would."""
+    where = examples.schema.get_field_index("event_timestamp")
+    kind = examples.schema.field(where).type
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        raise ConfigError(source, [f"event_timestamp is {kind}; it must be a timestamp with a time zone"])
+    when = examples["event_timestamp"].cast(TIMESTAMP)
+    if when.null_count:
+        raise ConfigError(source, [f"event_timestamp is null in {when.null_count} rows"])
+    examples = examples.set_column(where, "event_timestamp", when)
+    name = plan.question_time_input
+    if name is not None and name not in examples.column_names:
+        examples = examples.append_column(name, pc.cast(when, pa.int64()))
+    return examples
+
+
+def _score(
+    scorer: Scorer, release: Release, examples: pa.Table, history: History, ids: PredictionIds
+) -> pa.Table:
+    plan, manifest = release.plan, release.manifest
+    frame = history(examples, plan.feature_service)
+    if len(frame) != len(examples):
+        raise RowsNotConserved(f"{len(examples)} rows went into the join, {len(frame)} came out.")
+    stored = {
+        view.column(f.name): frame[view.column(f.name)].to_pylist()
+        for view in plan.views
+        for f in view.features
+    }
+    inputs = {i.name: examples[i.name].to_pylist() for i in plan.request_inputs}
+    scores = scorer.score(scorer.columns(stored, inputs))
+    listed = pa.array(scores if scores.ndim == 1 else scores.tolist())
+    return (
+        examples.append_column("prediction_id", pa.array(ids.issue(manifest.model, len(examples))))
+        .append_column("model", pa.repeat(manifest.model, len(examples)))
+        .append_column("version", pa.repeat(manifest.version, len(examples)))
+        .append_column("score", listed)
+    )

@@ -1,0 +1,68 @@
+"""Whether this process should get traffic, found out by doing what a request does."""
+
+import time
+from dataclasses import dataclass, field
+
+from knownat.contract.read_plan import ReadPlan
+from serving.lanes import Lane, LaneFailed
+from serving.prediction_log import LogBook
+from serving.served import ServedModel, ServedModels
+
+_PROBE_SECONDS = 1.0
+# Valid keys that no entity has; reading them proves the store without touching anyone's row.
+_NOBODY: dict[str, str | int] = {"string": "\x01nobody", "int64": -(2**63)}
+
+
+@dataclass
+class Drain:
+    """Set once this process was asked to stop."""
+
+    begun: bool = False
+
+
+@dataclass
+class Readiness:
+    """Answers whether models are loaded, the store can be read, and the log takes rows.
+
+    A log that takes no rows is told but does not make the scorer unready: predictions are still right,
+    and every lost row is counted.
+    """
+
+    models: ServedModels
+    book: LogBook
+    reading: Lane
+    drain: Drain
+    _probed: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+
+    async def look(self, now_us: int) -> tuple[bool, dict[str, object]]:
+        """Return whether to send traffic, and why or why not."""
+        models = dict(self.models.current)
+        store = {name: await self._store_problem(model, now_us) for name, model in models.items()}
+        missing = {name: text for name, text in self.models.problems.items() if name not in models}
+        ready = bool(models) and not missing.keys() - {"deployment"} and not any(store.values())
+        ready = ready and not self.drain.begun
+        return ready, {
+            "ready": ready,
+            "draining": self.drain.begun,
+            "models": {name: model.version for name, model in models.items()},
+            "refused": dict(self.models.problems),
+            "store": {name: problem or "readable" for name, problem in store.items()},
+            "log": self.book.problems() or "writable",
+        }
+
+    async def _store_problem(self, model: ServedModel, now_us: int) -> str | None:
+        probed_at, problem = self._probed.get(model.name, (0.0, None))
+        if model.name in self._probed and time.monotonic() - probed_at < _PROBE_SECONDS:
+            return problem
+        keys = _nobody(model.plan)
+        try:
+            await self.reading.run(lambda: model.reader.read(keys, now_us))
+            problem = None
+        except LaneFailed as error:
+            problem = f"not readable: {error}"
+        self._probed[model.name] = (time.monotonic(), problem)
+        return problem
+
+
+def _nobody(plan: ReadPlan) -> dict[str, list[str | int]]:
+    return {name: [_NOBODY[dtype]] for name, dtype in plan.request_keys.items()}

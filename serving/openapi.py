@@ -1,0 +1,132 @@
+"""The HTTP interface as OpenAPI describes it; requests are checked by hand, so they are described by hand."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from knownat.contract.read_plan import Status
+from serving.labels import MAX_LABELS
+from serving.questions import MAX_ROWS
+
+
+class ViewAnswer(BaseModel):
+    """What became of one view's row, and how old it is."""
+
+    status: Status
+    age_seconds: float | None
+
+
+class PredictionAnswer(BaseModel):
+    """One prediction; ``degraded`` when a view gave no current value."""
+
+    prediction_id: str
+    score: float
+    degraded: bool
+    views: dict[str, ViewAnswer]
+
+
+class PredictAnswer(BaseModel):
+    """The predictions of one request, in its order."""
+
+    model: str
+    version: str
+    request_id: str
+    predictions: list[PredictionAnswer]
+
+
+class LabelsAnswer(BaseModel):
+    """How many labels were kept, and the ids that no prediction of this installation has."""
+
+    accepted: int
+    unknown: list[str]
+
+
+class ErrorBody(BaseModel):
+    """What went wrong: a code to switch on, a sentence, and where."""
+
+    code: str
+    message: str
+    details: list[dict[str, Any]] = []
+
+
+class ErrorAnswer(BaseModel):
+    """Any answer that is not a success."""
+
+    error: ErrorBody
+
+
+_ROW: dict[str, Any] = {
+    "keys": {
+        "type": "object",
+        "description": "Every entity key of the model; a null is an entity that is not found.",
+        "additionalProperties": {"type": ["string", "integer", "null"]},
+    },
+    "inputs": {
+        "type": "object",
+        "description": "Every request input of the model but the question's time.",
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+    },
+}
+_REQUEST_ID = {"type": "string", "minLength": 1, "maxLength": 128}
+_ONE = {
+    "type": "object",
+    "title": "One row",
+    "properties": {"request_id": _REQUEST_ID, **_ROW},
+    "required": ["keys"],
+    "additionalProperties": False,
+}
+_MANY = {
+    "type": "object",
+    "title": "Many rows",
+    "properties": {
+        "request_id": _REQUEST_ID,
+        "rows": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_ROWS,
+            "items": {
+                "type": "object",
+                "properties": _ROW,
+                "required": ["keys"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["rows"],
+    "additionalProperties": False,
+}
+_LABELS = {
+    "type": "object",
+    "properties": {
+        "labels": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_LABELS,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "prediction_id": {"type": "string", "minLength": 1, "maxLength": 256},
+                    "label": {"type": "number"},
+                    "label_timestamp": {"type": "string", "format": "date-time"},
+                },
+                "required": ["prediction_id", "label"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["labels"],
+    "additionalProperties": False,
+}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
+LABELS_BODY = _body(_LABELS)
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the statuses that carry an error."""
+    return {status: {"model": ErrorAnswer} for status in statuses}
