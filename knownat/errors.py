@@ -8,6 +8,11 @@
   - SchemaMismatch       values do not fit the columns the model was trained on
   - ReleaseError         a release is unreadable, changed, or not the one deployed
   - LogError             the prediction log cannot be written or read
+  - OnlineStoreError     the online store could not do what it was asked
+    - StoreUnavailable     it did not answer, or not within its deadline
+    - StoreFull            its disk, its map or its memory is full; nothing was written
+    - CorruptRow           stored bytes are not a row that was written under this key
+    - UnknownSchema        a row names a schema that is not in its store
 
 Every message says what is wrong, where, and what to do next.
 """
@@ -50,3 +55,23 @@ class ReleaseError(KnownatError):
 
 class LogError(KnownatError):
     """The prediction log cannot be written or read."""
+
+
+class OnlineStoreError(KnownatError):
+    """The online store could not do what it was asked."""
+
+
+class StoreUnavailable(OnlineStoreError):
+    """The online store did not answer, or not within its deadline."""
+
+
+class StoreFull(OnlineStoreError):
+    """The disk, the map or the memory of the online store is full; nothing was written."""
+
+
+class CorruptRow(OnlineStoreError):
+    """Stored bytes are not a row that was written whole under this key."""
+
+
+class UnknownSchema(OnlineStoreError):
+    """A row names a schema that is not in its store, so it cannot be decoded."""
