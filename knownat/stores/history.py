@@ -3,13 +3,12 @@
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.errors import RepoError, RowsNotConserved
 from knownat.stores.asof import AsOf, join_as_of
 from knownat.stores.repo import Repo
-from knownat.stores.services import Service, take_apart
+from knownat.stores.services import Service, as_declared, take_apart
 from knownat.stores.sources import asked_keys, feature_table
 
 _EVENT_TIMESTAMP = "event_timestamp"
@@ -44,7 +43,7 @@ def historical_frame(repo: Repo, examples: pa.Table | pd.DataFrame, feature_serv
     found = job.to_arrow()
     _check_conserved(asked, found)
     for name, kind in service.promised.items():
-        table = table.append_column(name, _declared(found[name], kind, name))
+        table = table.append_column(name, as_declared(found[name], kind, name))
     return table
 
 
@@ -76,7 +75,7 @@ def replay_frame(repo: Repo, examples: pa.Table, plan: ReadPlan, *, known_at: st
         for feature in view.features:
             kind = pa.type_for_alias(feature.dtype)
             name = view.column(feature.name)
-            result = result.append_column(name, _declared(values[feature.name], kind, name))
+            result = result.append_column(name, as_declared(values[feature.name], kind, name))
         result = _append_served(result, view, found)
     return result
 
@@ -118,22 +117,6 @@ def _check_conserved(asked: pa.Table, found: pa.Table) -> None:
         given, back = asked[name], found[name]
         if not back.cast(given.type).equals(given):
             raise RowsNotConserved(f"The rows came back in another order: column '{name}' differs.")
-
-
-def _declared(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
-    """Cast a column to its declared type exactly, or refuse."""
-    if column.type == kind:
-        return column
-    try:
-        if pa.types.is_floating(column.type) and pa.types.is_integer(kind):
-            # An on-demand body returns NaN for a missing integer.
-            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-        return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise RepoError(
-            f"Feature '{name}' is declared as {kind}, but its values are {column.type} and do not fit: "
-            f"{error}. Correct the definition or the table."
-        ) from error
 
 
 def _as_arrow(examples: pa.Table | pd.DataFrame) -> pa.Table:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import pyarrow as pa
-from feast.feature_view import FeatureView
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.value_type import ValueType
 
 from knownat.contract.read_plan import KeyDtype, PlanFeature, PlanKey, PlanTransform, PlanView, ReadPlan
 from knownat.errors import ConfigError
 from knownat.stores.bodies import Body, stand_alone
+from knownat.stores.online_rows import key_types
 from knownat.stores.repo import Repo
 from knownat.stores.services import Service, ServiceView, arrow_type, take_apart
 from knownat.stores.sources import asked_keys, ttl_microseconds
@@ -96,12 +96,6 @@ def _bad_keys(used: ServiceView) -> list[str]:
         for key, kind in key_types(used.view).items()
         if kind not in _KEY_DTYPES
     ]
-
-
-def key_types(view: FeatureView) -> dict[str, ValueType]:
-    """Return the declared type of each of a view's join keys."""
-    declared = {column.name: column.dtype.to_value_type() for column in view.entity_columns}
-    return {key: declared[key] for key in asked_keys(view)}
 
 
 def _plan_view(used: ServiceView) -> PlanView:

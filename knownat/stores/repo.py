@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
 _SQLITE = "sqlite:///"
+_GUARDED_SQLITE = "knownat.stores.sqlite.GuardedSqliteOnlineStore"
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,13 @@ def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
         settings["registry"] = _absolute_path(registry, root)
     elif isinstance(registry, dict) and isinstance(registry.get("path"), str):
         settings["registry"] = registry | {"path": _absolute_path(registry["path"], root)}
-    online = settings.get("online_store")
-    if isinstance(online, dict) and isinstance(online.get("path"), str):
-        settings["online_store"] = online | {"path": _absolute_path(online["path"], root)}
+    online = settings.get("online_store", "sqlite")
+    online = {"type": online} if isinstance(online, str) else online
+    if isinstance(online, dict):
+        # Feast's own SQLite store shifts times and lets older rows win; ours reads the same tables.
+        kind = _GUARDED_SQLITE if online.get("type") == "sqlite" else online.get("type")
+        path = {"path": _absolute_path(online["path"], root)} if isinstance(online.get("path"), str) else {}
+        settings["online_store"] = online | {"type": kind} | path
     return settings
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 from feast.feature_view import FeatureView
@@ -85,6 +86,28 @@ def arrow_type(dtype: FeastType) -> pa.DataType:
         return from_feast_to_pyarrow_type(dtype)
     except (ValueError, AssertionError) as error:
         raise RepoError(f"Features of type {dtype} are not supported: {error}") from error
+
+
+def as_declared(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
+    """Cast a column to its declared type, exactly.
+
+    Raises
+    ------
+    RepoError
+        If a value does not fit.
+    """
+    if column.type == kind:
+        return column
+    try:
+        if pa.types.is_floating(column.type) and pa.types.is_integer(kind):
+            # An on-demand body returns NaN for a missing integer.
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise RepoError(
+            f"Feature '{name}' is declared as {kind}, but its values are {column.type} and do not fit: "
+            f"{error}. Correct the definition or the table."
+        ) from error
 
 
 def _add(views: dict[str, ServiceView], store: FeatureStore, projection: FeatureViewProjection) -> None:
