@@ -37,7 +37,9 @@ class Readiness:
     async def look(self, now_us: int) -> tuple[bool, dict[str, object]]:
         """Return whether to send traffic, and why or why not."""
         models = dict(self.models.current)
-        store = {name: await self._store_problem(model, now_us) for name, model in models.items()}
+        # While draining the answer is known, and must not wait behind the last reads.
+        probed = {} if self.drain.begun else models
+        store = {name: await self._store_problem(model, now_us) for name, model in probed.items()}
         missing = {name: text for name, text in self.models.problems.items() if name not in models}
         ready = bool(models) and not missing.keys() - {"deployment"} and not any(store.values())
         ready = ready and not self.drain.begun

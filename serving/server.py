@@ -28,15 +28,11 @@ def bind(host: str, port: int, *, allow_unauthenticated: bool) -> socket.socket:
     if not (_is_loopback(host) or allow_unauthenticated):
         why = "others could reach it, and the scorer asks nobody who they are"
         raise ConfigError(f"--host {host}", [f"{why}; bind 127.0.0.1, or say --allow-unauthenticated"])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"{host}:{port}", [f"cannot be bound: {error}"]) from error
-    bound.listen(_BACKLOG)
-    return bound
 
 
 def url_of(bound: socket.socket) -> str:

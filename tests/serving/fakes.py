@@ -1,0 +1,195 @@
+"""A scorer over made-up features: small, exact, and able to fail on demand."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+from fastapi import FastAPI
+
+from knownat.clock import FixedClock
+from knownat.contract.prediction_log import prediction_schema
+from knownat.contract.read_plan import (
+    PlanFeature,
+    PlanKey,
+    PlanTransform,
+    PlanView,
+    ReadPlan,
+    ReadResult,
+    Status,
+)
+from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
+from serving.app import Limits, create_app
+from serving.health import Drain
+from serving.prediction_ids import PredictionIds, open_prediction_ids
+from serving.prediction_log import LogBook
+from serving.served import ServedModel, ServedModels
+
+NOW_US = 1_381_838_400_000_000  # 2013-10-15 12:00 UTC
+MINUTE_US = 60_000_000
+
+CUSTOMER = PlanView(
+    name="customer_orders",
+    keys=(PlanKey(view_key="customer_id", request_key="customer_id", dtype="int64"),),
+    ttl_us=60 * MINUTE_US,
+    features=(
+        PlanFeature(name="order_count_30d", dtype="int64"),
+        PlanFeature(name="order_value_mean_30d", dtype="float64"),
+        PlanFeature(name="segment", dtype="string"),
+    ),
+)
+PRODUCT = PlanView(
+    name="product",
+    keys=(PlanKey(view_key="sku", request_key="sku", dtype="string"),),
+    ttl_us=0,
+    features=(PlanFeature(name="price", dtype="float64"), PlanFeature(name="on_sale", dtype="bool")),
+)
+PLAN = ReadPlan(
+    project="shop",
+    feature_service="basket",
+    views=(CUSTOMER, PRODUCT),
+    transforms=(
+        PlanTransform(
+            name="request",
+            file="transforms/request.py",
+            function="request",
+            inputs={"price": "product__price", "quantity": "quantity"},
+            outputs=(PlanFeature(name="total", dtype="float64"),),
+        ),
+    ),
+    request_inputs=(
+        PlanFeature(name="quantity", dtype="int64"),
+        PlanFeature(name="discount", dtype="float64"),
+        PlanFeature(name="channel", dtype="string"),
+        PlanFeature(name="gift", dtype="bool"),
+        PlanFeature(name="question_epoch_us", dtype="int64"),
+    ),
+    question_time_input="question_epoch_us",
+    nullable_inputs=("discount",),
+    output_columns=(),
+)
+KEYS = {"customer_id": 1, "sku": "A-1"}
+INPUTS = {"quantity": 3, "discount": 0.25, "channel": "web", "gift": False}
+ROW = {"keys": KEYS, "inputs": INPUTS}
+
+Row = tuple[int, int, dict[str, object]]
+
+ROWS: dict[str, dict[object, Row]] = {
+    "customer_orders": {
+        1: (NOW_US - 5 * MINUTE_US, NOW_US - 4 * MINUTE_US,
+            {"order_count_30d": 2**53 + 1, "order_value_mean_30d": 0.1 + 0.2, "segment": "neu"}),
+        10: (NOW_US - 1, NOW_US, {"order_count_30d": 99, "order_value_mean_30d": 9.0, "segment": "x"}),
+        7: (NOW_US - 61 * MINUTE_US, NOW_US - 61 * MINUTE_US,
+            {"order_count_30d": 7, "order_value_mean_30d": 7.0, "segment": "old"}),
+    },
+    "product": {"A-1": (NOW_US - 90 * MINUTE_US, NOW_US, {"price": -0.0, "on_sale": True})},
+}  # fmt: skip
+
+
+@dataclass
+class InMemoryFeatures:
+    """Stored rows by view and key; set ``failure`` to make every read raise it."""
+
+    plan: ReadPlan = PLAN
+    rows: Mapping[str, Mapping[object, Row]] = field(default_factory=lambda: ROWS)
+    failure: BaseException | None = None
+
+    def read(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
+        if self.failure is not None:
+            raise self.failure
+        result = ReadResult({}, {}, {}, {})
+        for view in self.plan.views:
+            rows = [self._row(view, key, now_us) for key in keys[view.keys[0].request_key]]
+            for feature in view.features:
+                result.values[view.column(feature.name)] = [row[3].get(feature.name) for row in rows]
+            result.event_us[view.name] = [row[1] for row in rows]
+            result.created_us[view.name] = [row[2] for row in rows]
+            result.status[view.name] = [row[0] for row in rows]
+        return result
+
+    def _row(self, view: PlanView, key: object, now_us: int):
+        found = self.rows[view.name].get(key)
+        if found is None:
+            return Status.NOT_FOUND, None, None, {}
+        event, created, values = found
+        if view.ttl_us and event < now_us - view.ttl_us:
+            return Status.EXPIRED, event, created, {}
+        return Status.PRESENT, event, created, values
+
+
+class SumScorer:
+    """Scores the sum of all numbers it is fed; its one on-demand output is price times quantity."""
+
+    def __init__(self) -> None:
+        self.fed: list[dict[str, Sequence[object]]] = []
+
+    def columns(self, stored, inputs):
+        totals = [
+            None if price is None else price * quantity
+            for price, quantity in zip(stored["product__price"], inputs["quantity"], strict=True)
+        ]
+        return {**stored, **inputs, "request__total": totals}
+
+    def score(self, columns: Mapping[str, Sequence[object]] | pa.Table):
+        self.fed.append(dict(columns))
+        numbers = ["customer_orders__order_value_mean_30d", "request__total", "discount"]
+        return np.array(
+            [sum(columns[name][i] or 0.0 for name in numbers) for i in range(len(columns["quantity"]))]
+        )
+
+
+@dataclass
+class Service:
+    """An app with everything it was built from."""
+
+    root: Path
+    app: FastAPI
+    models: ServedModels
+    book: LogBook
+    ids: PredictionIds
+    clock: FixedClock
+    drain: Drain
+    reader: InMemoryFeatures
+    scorer: SumScorer
+
+    def ask(self, method: str, path: str, **given: object) -> httpx.Response:
+        """Make one request to the app."""
+
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://scorer") as client:
+                return await client.request(method, path, **given)
+
+        return asyncio.run(go())
+
+    def predict(self, body: object = None, **given: object) -> httpx.Response:
+        """Ask for a prediction of the basket model."""
+        if not given:
+            given = {"json": ROW if body is None else body}
+        return self.ask("POST", "/v1/models/basket/predict", **given)
+
+
+def deploy(root: Path, version: str = "1", model: str = "basket", digest: str = "0" * 64) -> None:
+    champion = Deployed(version=version, digest=digest)
+    write_deployment(root / "deployment.json", Deployment(models={model: ModelDeployment(champion=champion)}))
+
+
+def build_service(root: Path, *, limits: Limits | None = None, max_bytes: int = 64 << 20) -> Service:
+    """Build an app over made-up features and a real log below ``root``."""
+    reader, scorer, clock, drain = InMemoryFeatures(), SumScorer(), FixedClock(NOW_US), Drain()
+    book = LogBook(root / "predictions", max_bytes=max_bytes)
+
+    def load(model: str, deployed: Deployed) -> ServedModel:
+        log = book.predictions(model, deployed.version, prediction_schema(PLAN))
+        return ServedModel(model, deployed.version, deployed.digest, PLAN, scorer, reader, log)
+
+    deploy(root)
+    models = ServedModels(root / "deployment.json", load)
+    models.refresh()
+    ids = open_prediction_ids(root / "predictions", book.writer)
+    app = create_app(models=models, book=book, ids=ids, clock=clock, drain=drain, limits=limits)
+    book.labels.open()
+    return Service(root, app, models, book, ids, clock, drain, reader, scorer)
