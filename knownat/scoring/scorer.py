@@ -1,0 +1,127 @@
+"""One way to a score: the release's own bytes, transforms and column order."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from knownat.contract.read_plan import ReadPlan
+from knownat.contract.release import GOLDEN, MODEL, Release
+from knownat.contract.schema import FeatureSchema
+from knownat.errors import ReleaseError, SchemaMismatch
+from knownat.scoring.booster import Booster
+from knownat.scoring.transforms import Columns, Transform, load_transform, run_transform
+
+TOLERANCE = 1e-12
+"""Largest difference between two scores that count as the same."""
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A release ready to score; it reads nothing but what it was given."""
+
+    release: Release
+    plan: ReadPlan
+    schema: FeatureSchema
+    booster: Booster
+    transforms: tuple[Transform, ...]
+
+    @classmethod
+    def load(cls, release: Release) -> Self:
+        """Load a verified release and prove it on its golden rows.
+
+        Raises
+        ------
+        ReleaseError
+            If a part cannot be loaded, or a golden row comes out otherwise than it was recorded.
+        """
+        plan, schema = release.plan, release.manifest.feature_schema
+        sources = release.transform_sources()
+        scorer = cls(
+            release=release,
+            plan=plan,
+            schema=schema,
+            booster=Booster.from_bytes(release.read_bytes(MODEL)),
+            transforms=tuple(load_transform(t, sources[t.file]) for t in plan.transforms),
+        )
+        scorer._refuse_other_columns()
+        scorer._prove_golden_rows()
+        return scorer
+
+    def columns(self, stored: Columns, inputs: Columns) -> dict[str, Sequence[object]]:
+        """Add the on-demand outputs to stored values and request inputs; rows keep their order."""
+        columns: dict[str, Sequence[object]] = {**stored, **inputs}
+        for transform, function in zip(self.plan.transforms, self.transforms, strict=True):
+            columns.update(run_transform(transform, function, columns))
+        return columns
+
+    def score(self, columns: Mapping[str, Sequence[object]] | pa.Table) -> Scores:
+        """Score n rows of model columns: shape (n,), or (n, classes) for a multiclass model.
+
+        Raises
+        ------
+        SchemaMismatch
+            If a model column is missing or holds values of another type.
+        """
+        matrix = self.schema.matrix(columns)
+        if len(matrix) != 1:
+            return self.booster.predict(matrix)
+        one = self.booster.predict_one(matrix[0])
+        return one if self.booster.num_outputs == 1 else one.reshape(1, -1)
+
+    def _refuse_other_columns(self) -> None:
+        if self.booster.num_features != len(self.schema.columns):
+            raise ReleaseError(
+                f"{self.release.path}: the model takes {self.booster.num_features} columns, "
+                f"the manifest names {len(self.schema.columns)}. Train the model again."
+            )
+
+    def _prove_golden_rows(self) -> None:
+        golden = pq.read_table(BytesIO(self.release.read_bytes(GOLDEN)))
+        given = {name: golden[name].to_pylist() for name in golden.column_names}
+        inputs = {i.name: given[i.name] for i in self.plan.request_inputs}
+        stored = {
+            view.column(f.name): given[view.column(f.name)] for view in self.plan.views for f in view.features
+        }
+        made = self.columns(stored, inputs)
+        for transform in self.plan.transforms:
+            for name in map(transform.column, (output.name for output in transform.outputs)):
+                if not same_values(made[name], given[name]):
+                    raise ReleaseError(f"{self.release.path}: golden rows give other values of '{name}'.")
+        try:
+            difference = largest_difference(self.score(made), np.array(given["score"], dtype=np.float64))
+        except SchemaMismatch as error:
+            raise ReleaseError(f"{self.release.path}: golden rows do not fit the model. {error}") from error
+        if not difference <= TOLERANCE:
+            raise ReleaseError(
+                f"{self.release.path}: golden scores differ by {difference:.3g}. Train the model again."
+            )
+
+
+def same_values(found: Sequence[object], wanted: Sequence[object]) -> bool:
+    """Whether two columns hold the same values, None equal to NaN, numbers compared as numbers."""
+    return len(found) == len(wanted) and all(
+        a == b or (_is_null(a) and _is_null(b)) for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def largest_difference(found: Scores, wanted: Scores) -> float:
+    """Return the largest absolute difference, infinite where shapes differ or a score is NaN."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    if not found.size:
+        return 0.0
+    difference = float(np.max(np.abs(found - wanted)))
+    return float("inf") if np.isnan(difference) else difference
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
