@@ -1,7 +1,11 @@
 """What every test shares: a repeatable hypothesis profile, and no silent skip where none is allowed."""
 
 import os
-from collections.abc import Generator
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,3 +28,14 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"left out, but nothing may be: {item.nodeid}: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def run_knownat() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command in a process of its own; a test looks at its output and exit code."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("knownat")), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+    return run

@@ -118,7 +118,7 @@ def load_config(root: Path) -> "RepoConfig":
     ConfigError
         If the file is no valid configuration.
     """
-    from feast.errors import FeastRegistryNotSetError
+    from feast.errors import FeastModuleImportError, FeastRegistryNotSetError
     from feast.repo_config import FeastConfigError, RepoConfig
     from pydantic import ValidationError
 
@@ -132,6 +132,8 @@ def load_config(root: Path) -> "RepoConfig":
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(file, problems) from error
+    except FeastModuleImportError as error:
+        raise ConfigError(file, [f"{error}. Install the extra that has it."]) from error
     except (yaml.YAMLError, FeastConfigError, FeastRegistryNotSetError, UnicodeDecodeError) as error:
         raise ConfigError(file, [str(error)]) from error
     return config

@@ -1,0 +1,136 @@
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
+from knownat.contract.workspace import Workspace
+from knownat.stores import checks
+from knownat.stores.materialization import materialize
+from knownat.stores.repo import Repo, open_repo
+from tests.stores import shop
+
+
+def problems(check: checks.Check, path: Path) -> str:
+    return "\n".join(check(open_repo(path)))
+
+
+@pytest.fixture
+def filled(shop_copy: Path) -> Repo:
+    repo = open_repo(shop_copy)
+    materialize(repo, until=shop.at(100))
+    return repo
+
+
+def test_a_healthy_repo_has_no_problem(filled):
+    assert [f for f in checks.examine(filled) if f.problems] == []
+
+
+def test_a_definition_in_a_file_named_like_a_module_is_named(shop_copy):
+    (shop_copy / "profile.py").write_text(
+        "from feast import Entity\nextra = Entity(name='extra', join_keys=['extra_id'])\n"
+    )
+
+    found = problems(checks.check_definitions, shop_copy)
+
+    assert "profile.py:2: entity 'extra' is defined but Feast does not see it" in found
+
+
+def test_another_offline_store_is_named(shop_copy):
+    rewrite(
+        shop_copy / "feature_store.yaml", r"type: knownat\.stores\.offline\.AsOfOfflineStore", "type: file"
+    )
+
+    assert "can drop training rows" in problems(checks.check_offline_store, shop_copy)
+
+
+def test_a_serving_flag_that_is_off_is_named(shop_copy):
+    rewrite(
+        shop_copy / "feature_store.yaml",
+        "serve_features_while_materializing: true",
+        "serve_features_while_materializing: false",
+    )
+
+    assert "serve_features_while_materializing is off" in problems(checks.check_serving_flag, shop_copy)
+
+
+def test_a_source_without_created_timestamps_is_named(shop_copy):
+    repo = open_repo(shop_copy)
+    view = repo.store.get_feature_view("customer_orders")
+    view.batch_source.created_timestamp_column = ""
+    repo.store.registry.apply_feature_view(view, repo.store.project)
+    repo.store.registry.commit()
+
+    assert "has no created_timestamp_column" in problems(checks.check_created_timestamps, shop_copy)
+
+
+def test_nanosecond_times_are_named(shop_copy):
+    replace_created(shop_copy, lambda column: column.cast(pa.timestamp("ns", tz="UTC")))
+
+    assert "is timestamp[ns, tz=UTC]" in problems(checks.check_tables, shop_copy)
+
+
+def test_null_created_times_are_named(shop_copy):
+    replace_created(shop_copy, lambda column: pc.if_else(pc.equal(column, column[0]), None, column))
+
+    assert re.search(r"created_timestamp' is null in \d+ rows", problems(checks.check_tables, shop_copy))
+
+
+def test_a_body_that_leans_on_its_module_is_named(shop_copy):
+    repo = open_repo(shop_copy)
+    view = repo.store.list_on_demand_feature_views()[0]
+    text = view.feature_transformation.udf_string
+    view.feature_transformation.udf_string = text.replace("return {", "RATE\n    return {", 1)
+    repo.store.registry.apply_feature_view(view, repo.store.project)
+    repo.store.registry.commit()
+
+    assert "uses 'RATE' from outside its body" in problems(checks.check_on_demand_bodies, shop_copy)
+
+
+def test_an_online_store_that_was_deleted_is_named(filled):
+    Path(filled.store.config.online_store.path).unlink()
+
+    assert "have no online rows" in problems(checks.check_online_rows, filled.path)
+
+
+def test_a_deployed_release_that_is_gone_is_named(shop_copy):
+    gone = Deployed(version="1", digest="0" * 64)
+    write_deployment(
+        Workspace.at(shop_copy).deployment, Deployment(models={"m": ModelDeployment(champion=gone)})
+    )
+
+    assert "cannot be read" in problems(checks.check_releases, shop_copy)
+
+
+def test_a_check_that_cannot_finish_is_a_problem_and_not_an_end(shop_copy):
+    (shop_copy / "data" / "orders.parquet").unlink()
+
+    findings = list(checks.examine(open_repo(shop_copy)))
+
+    assert len(findings) == len(checks.CHECKS)
+    assert any("orders.parquet" in p for f in findings for p in f.problems)
+
+
+def test_the_command_prints_one_json_document_and_exits_1(shop_copy, run_knownat):
+    done = run_knownat("doctor", "--repo", str(shop_copy), "--json")
+
+    findings = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert sum(bool(finding["problems"]) for finding in findings) == 1
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text, count = re.subn(old, new, path.read_text())
+    assert count == 1
+    path.write_text(text)
+
+
+def replace_created(repo: Path, change) -> None:
+    path = repo / "data" / "orders.parquet"
+    table = pq.read_table(path)
+    index = table.column_names.index("created_timestamp")
+    pq.write_table(table.set_column(index, "created_timestamp", change(table["created_timestamp"])), path)
