@@ -22,7 +22,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from feast.saved_dataset import SavedDatasetStorage
+from feast.saved_dataset import SavedDatasetStorage, ValidationReference
 from typing_extensions import override
 
 from knownat.clock import to_us
@@ -64,6 +64,28 @@ class AsOfRetrievalJob(RetrievalJob):
         self._on_demand = list(on_demand)
         self._full_feature_names = full_feature_names
         self._metadata = metadata
+
+    @override
+    def to_arrow(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pa.Table:
+        """Retrieve the rows and compute the on-demand views from the inputs they declare.
+
+        Feast hands each on-demand view every column as Python objects: most of the time of a wide
+        frame. It also lets a body read what it never declared, and fail when it is served.
+        """
+        if validation_reference is not None:
+            return super().to_arrow(validation_reference=validation_reference, timeout=timeout)
+        rows = self._to_arrow_internal(timeout)
+        asked = set(self._metadata.features) if self._metadata else set()
+        for view in self._on_demand:
+            made = view.transform_arrow(rows.select(_inputs(view, rows)), self._full_feature_names)
+            name = view.projection.name_to_use()
+            for feature in view.projection.features:
+                if f"{name}:{feature.name}" in asked:
+                    column = f"{name}__{feature.name}" if self._full_feature_names else feature.name
+                    rows = rows.append_column(column, made[column])
+        return rows
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         del timeout  # the kernel cannot be interrupted
@@ -269,6 +291,15 @@ def _append(result: pa.Table, values: pl.DataFrame, prefix: str) -> pa.Table:
             )
         result = result.append_column(name, found[feature])
     return result
+
+
+def _inputs(view: OnDemandFeatureView, rows: pa.Table) -> list[str]:
+    names = [field.name for source in view.source_request_sources.values() for field in source.schema]
+    for source in view.source_feature_view_projections.values():
+        prefix = f"{source.name_alias or source.name}__"
+        names += [name for field in source.features for name in (prefix + field.name, field.name)]
+    have = set(rows.column_names)
+    return [name for name in dict.fromkeys(names) if name in have]
 
 
 def _under_source_names(rows: pl.DataFrame, table: FeatureTable) -> pa.Table:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -144,7 +145,7 @@ def _after(schema: pl.Schema, name: str, microseconds: int) -> pl.Expr:
         ticks = pl.col(name).to_physical()
         # One microsecond more or less of a coarser or finer unit, without a rounding division.
         return ticks > microseconds * 1_000 if kind.time_unit == "ns" else ticks * 1_000 > microseconds
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    if kind.time_zone is None:
-        moment = moment.replace(tzinfo=None)
+    utc = _EPOCH + timedelta(microseconds=microseconds)
+    zone = kind.time_zone
+    moment = utc.astimezone(ZoneInfo(zone)) if zone else utc.replace(tzinfo=None)
     return pl.col(name) > pl.lit(moment, dtype=kind)
