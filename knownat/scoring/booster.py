@@ -8,6 +8,7 @@ manifest may come here; :mod:`knownat.scoring.trial` takes the first risk in a p
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final, Self
@@ -168,12 +169,12 @@ class Booster:
         if getattr(self, "_handle", None):
             self.close()
 
-    def _integer(self, function: ctypes._NamedFuncPointer) -> int:
+    def _integer(self, function: Callable[..., int]) -> int:
         value = ctypes.c_int()
         self._call(function, self._handle, ctypes.byref(value))
         return value.value
 
-    def _call(self, function: ctypes._NamedFuncPointer, *arguments: object) -> None:
+    def _call(self, function: Callable[..., int], *arguments: object) -> None:
         if not self._handle:
             raise ReleaseError("This booster was closed; load the release again.")
         if function(*arguments):
