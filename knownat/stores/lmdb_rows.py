@@ -1,0 +1,249 @@
+"""Packed rows in LMDB: the embedded default, with many reading processes beside one writer.
+
+A batch is one transaction: a reader sees all of it or none, and a killed writer leaves nothing.
+Writers of several processes queue. An environment must not be used across ``fork``.
+"""
+
+import errno
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+from knownat.errors import StoreFull, StoreUnavailable
+from knownat.stores.codec import BIAS, RowSchema, outranks
+from knownat.stores.row_keys import ViewName, project_prefix
+from knownat.stores.rows import Stored
+
+_FIRST_MAP_BYTES = 1 << 30
+_MOST_READERS = 1_022
+_TABLES = (b"rows", b"schemas", b"watermarks")
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_DELETED_AT_ONCE = 10_000
+_SCANNED_AT_ONCE = 1_000
+
+Answer = TypeVar("Answer")
+
+
+class LmdbRows:
+    """One folder of packed rows. Use :func:`open_lmdb`: a process may open a folder only once."""
+
+    def __init__(self, path: Path, *, map_bytes: int, most_map_bytes: int | None) -> None:
+        self.path = path
+        self._most_map_bytes = most_map_bytes
+        # Growing the map moves it, so no transaction of this process may be open. Reads are a few
+        # microseconds under one interpreter lock: one more lock costs a read 0.1 us.
+        self._map = threading.Lock()
+        self._writing = threading.Lock()
+        with self._named("opened"):
+            self._env = lmdb.open(
+                str(path), map_size=map_bytes, max_dbs=len(_TABLES), max_readers=_MOST_READERS
+            )
+            self._env.reader_check()
+            self._rows, self._schemas, self._watermarks = (self._env.open_db(name) for name in _TABLES)
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the rows under these keys, all of one moment; None where there is none."""
+        return self._reading(lambda txn: list(map(txn.get, keys)), self._rows)
+
+    async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the rows under these keys; memory-mapped reads have nothing to wait for."""
+        return self.read(keys)
+
+    def schemas(self, view: ViewName) -> dict[bytes, RowSchema]:
+        """Return every schema a row of this view may name."""
+        found = self._reading(lambda txn: list(_under(txn, view.prefix)), self._schemas)
+        return {key[len(view.prefix) :]: RowSchema.parse(text) for key, text in found}
+
+    def watermark(self, view: ViewName) -> int | None:
+        """Return the time up to which visible rows are in, in UTC microseconds, or None."""
+        found = self._reading(lambda txn: txn.get(view.prefix), self._watermarks)
+        return None if found is None else int.from_bytes(found, "big") - BIAS
+
+    def write(
+        self, view: ViewName, schema: RowSchema, keys: Sequence[bytes], rows: Sequence[bytes]
+    ) -> Stored:
+        """Write one batch in one transaction, newest wins.
+
+        Raises
+        ------
+        StoreFull
+            If the disk is full, or the map may not grow; nothing of the batch was written.
+        """
+        # In key order, neighbouring rows share the pages that the transaction copies.
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+
+        def put(txn: Any) -> int:
+            txn.put(view.prefix + schema.identity, schema.text.encode(), db=self._schemas)
+            stored = 0
+            for i in order:
+                old = txn.get(keys[i])
+                if old is None or outranks(rows[i], old):
+                    txn.put(keys[i], rows[i])
+                    stored += 1
+            return stored
+
+        stored = self._changing(put)
+        return Stored(stored, len(keys) - stored)
+
+    def set_watermark(self, view: ViewName, us: int) -> None:
+        """Record the time up to which visible rows are in; it never goes back."""
+        value = (us + BIAS).to_bytes(8, "big")
+
+        def put(txn: Any) -> None:
+            old = txn.get(view.prefix, db=self._watermarks)
+            if old is None or value > old:
+                txn.put(view.prefix, value, db=self._watermarks)
+
+        self._changing(put)
+
+    def scan(self, view: ViewName) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and row of a view, a thousand of one moment at a time."""
+        after = view.prefix
+        while found := self._reading(partial(_some, prefix=view.prefix, start=after), self._rows):
+            yield from found
+            after = found[-1][0] + b"\0"
+
+    def delete_view(self, view: ViewName) -> int:
+        """Delete a view's rows, schemas and watermark; return how many rows there were."""
+        return self._delete(view.prefix)
+
+    def delete_project(self, project: str) -> int:
+        """Delete everything of a project; return how many rows there were."""
+        return self._delete(project_prefix(project))
+
+    def _delete(self, prefix: bytes) -> int:
+        return sum(
+            self._drop_all(table, prefix) * (table is self._rows)
+            for table in (self._rows, self._schemas, self._watermarks)
+        )
+
+    def _drop_all(self, table: Any, prefix: bytes) -> int:
+        dropped = 0
+        while some := self._changing(partial(_drop, table=table, prefix=prefix)):
+            dropped += some
+        return dropped
+
+    def close(self) -> None:
+        """Close the folder for this handle."""
+        _release(self)
+
+    def shut(self) -> None:
+        """Close the environment itself, for every holder."""
+        with self._writing, self._map:
+            self._env.close()
+
+    def _reading(self, ask: Callable[[Any], Answer], table: Any) -> Answer:
+        with self._map, self._named("read"):
+            try:
+                with self._env.begin(db=table) as txn:
+                    return ask(txn)
+            except lmdb.MapResizedError:
+                self._env.set_mapsize(0)  # Another process let it grow: take the new size over.
+                with self._env.begin(db=table) as txn:
+                    return ask(txn)
+
+    def _changing(self, change: Callable[[Any], Answer]) -> Answer:
+        with self._writing, self._named("written"):
+            self._env.reader_check()  # A killed reader would keep every old page from reuse.
+            while True:
+                try:
+                    with self._env.begin(db=self._rows, write=True) as txn:
+                        return change(txn)
+                except lmdb.MapResizedError:
+                    with self._map:
+                        self._env.set_mapsize(0)
+                except lmdb.MapFullError:
+                    self._grow()
+
+    def _grow(self) -> None:
+        size = self._env.info()["map_size"] * 2
+        if self._most_map_bytes is not None and size > self._most_map_bytes:
+            raise StoreFull(
+                f"{self.path}: the map of {size // 2} bytes is full and may not grow beyond "
+                f"{self._most_map_bytes}; nothing was written. Raise the bound, or delete unread views."
+            )
+        with self._map:
+            self._env.set_mapsize(size)
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.Error as error:
+            if error.code in _NO_ROOM or isinstance(error, lmdb.DiskError):
+                raise StoreFull(
+                    f"{self.path}: no room on the disk ({error}); nothing was written, and what was "
+                    "stored is still there. Free some space and write again."
+                ) from error
+            raise StoreUnavailable(f"{self.path} cannot be {what}: {error}. Check the folder.") from error
+
+
+def _under(txn: Any, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+    with txn.cursor() as cursor:
+        if cursor.set_range(start or prefix):
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+
+def _some(txn: Any, *, prefix: bytes, start: bytes) -> list[tuple[bytes, bytes]]:
+    return [item for _, item in zip(range(_SCANNED_AT_ONCE), _under(txn, prefix, start), strict=False)]
+
+
+def _drop(txn: Any, *, table: Any, prefix: bytes) -> int:
+    deleted = 0
+    with txn.cursor(db=table) as cursor:
+        found = cursor.set_range(prefix)
+        while found and deleted < _DELETED_AT_ONCE and cursor.key().startswith(prefix):
+            found = cursor.delete()
+            deleted += 1
+    return deleted
+
+
+_opened: dict[Path, tuple[LmdbRows, int]] = {}
+_opening = threading.Lock()
+
+
+def open_lmdb(
+    path: Path, *, map_bytes: int = _FIRST_MAP_BYTES, most_map_bytes: int | None = None
+) -> LmdbRows:
+    """Open, or make, a folder of packed rows; within a process every caller shares one handle.
+
+    The map is address space, not disk: it starts at ``map_bytes`` and doubles when full, up to
+    ``most_map_bytes``.
+
+    Raises
+    ------
+    StoreUnavailable
+        If the folder cannot be made or is not LMDB's.
+    """
+    path = path.expanduser().resolve()
+    with _opening:
+        if (known := _opened.get(path)) is not None:
+            _opened[path] = (known[0], known[1] + 1)
+            return known[0]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be made: {error}.") from error
+        rows = LmdbRows(path, map_bytes=map_bytes, most_map_bytes=most_map_bytes)
+        _opened[path] = (rows, 1)
+        return rows
+
+
+def _release(rows: LmdbRows) -> None:
+    with _opening:
+        known, holders = _opened.get(rows.path, (None, 0))
+        if known is not rows:
+            return
+        if holders > 1:
+            _opened[rows.path] = (rows, holders - 1)
+            return
+        del _opened[rows.path]
+        rows.shut()

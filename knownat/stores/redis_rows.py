@@ -1,0 +1,264 @@
+"""Packed rows in Redis: one string a key, replaced only by a row that outranks it.
+
+The comparison is a script, so a batch takes one round trip and two writers cannot lose a row.
+Lua's own ``<`` compares text by the server's locale; the script compares bytes.
+"""
+
+import asyncio
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+
+from knownat.stores.codec import BIAS, RowSchema
+from knownat.stores.redis_wire import RedisWire, ServerError, pack
+from knownat.stores.row_keys import ViewName, project_prefix
+from knownat.stores.rows import Stored
+
+_ROWS, _SCHEMAS, _WATERMARKS = b"knownat:r:", b"knownat:s:", b"knownat:w:"
+
+# A script blocks every other caller while it runs, so a batch is several short ones.
+_KEYS_A_SCRIPT = 256
+# Up to here the answers to MGET cost less than the script that joins them.
+_FEW = 8
+_SCANNED_AT_ONCE = 1_000
+
+_WRITE = b"""\
+local function outranks(a, b)
+  local length = math.min(#a, #b)
+  for i = 2, length, 8 do
+    local last = math.min(i + 7, length)
+    if string.sub(a, i, last) ~= string.sub(b, i, last) then
+      for j = i, last do
+        local x, y = string.byte(a, j), string.byte(b, j)
+        if x ~= y then return x > y end
+      end
+    end
+  end
+  return #a > #b
+end
+local stored = 0
+for i = 1, #KEYS do
+  local old = redis.call('GET', KEYS[i])
+  if not old or (old ~= ARGV[i] and outranks(ARGV[i], old)) then
+    redis.call('SET', KEYS[i], ARGV[i])
+    stored = stored + 1
+  end
+end
+return stored
+"""
+
+_READ = b"""\
+local sizes, rows = {}, {}
+for first = 1, #KEYS, 1000 do
+  local found = redis.call('MGET', unpack(KEYS, first, math.min(first + 999, #KEYS)))
+  for i = 1, #found do
+    local row = found[i] or ''
+    sizes[#sizes + 1] = struct.pack('>I4', #row)
+    rows[#rows + 1] = row
+  end
+end
+return table.concat(sizes) .. table.concat(rows)
+"""
+
+
+class _Script:
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+    def call(self, keys: Sequence[bytes], arguments: Sequence[bytes] = ()) -> bytes:
+        return pack(b"EVALSHA", self.digest, b"%d" % len(keys), *keys, *arguments)
+
+
+_WRITER, _READER = _Script(_WRITE), _Script(_READ)
+
+
+class RedisRows:
+    """Packed rows in one Redis. Opening it connects to nothing; the first call does."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        socket_seconds: float = 0.05,
+        read_deadline_seconds: float = 0.1,
+        write_deadline_seconds: float = 10.0,
+    ) -> None:
+        self._read = RedisWire(url, socket_seconds=socket_seconds, deadline_seconds=read_deadline_seconds)
+        # One script of 256 wide rows may take longer than a reader would wait.
+        self._write = RedisWire(
+            url, socket_seconds=write_deadline_seconds, deadline_seconds=write_deadline_seconds
+        )
+        self._deadline = read_deadline_seconds
+        self._url = url
+        self._async_options: dict[str, Any] = {
+            "socket_timeout": socket_seconds,
+            "socket_connect_timeout": socket_seconds,
+        }
+        self._async: Any = None
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the rows under these keys in one round trip, None where there is none."""
+        if not keys:
+            return []
+        named = [_ROWS + key for key in keys]
+        if len(keys) <= _FEW:
+            (answer,) = self._read.ask(pack(b"MGET", *named))
+            self._read.check([answer])
+            return self._few(answer, len(keys))
+        (answer,) = self._asked(self._read, _READER, [_READER.call(named)])
+        return self._many(answer, len(keys))
+
+    async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Do as :meth:`read` does, on an event loop; use one store on one loop."""
+        if not keys:
+            return []
+        named = [_ROWS + key for key in keys]
+        try:
+            async with asyncio.timeout(self._deadline):
+                if len(keys) <= _FEW:
+                    return self._few(await self._client().execute_command("MGET", *named), len(keys))
+                return self._many(await self._joined(named), len(keys))
+        except (redis.RedisError, OSError, ValueError) as error:
+            raise self._read.unavailable(error) from error
+
+    async def _joined(self, named: Sequence[bytes]) -> object:
+        try:
+            return await self._client().execute_command("EVALSHA", _READER.digest, len(named), *named)
+        except redis.exceptions.NoScriptError:
+            return await self._client().execute_command("EVAL", _READ, len(named), *named)
+
+    def _client(self) -> Any:
+        if self._async is None:
+            self._async = redis.asyncio.Redis.from_url(
+                self._url,
+                protocol=2,
+                driver_info=None,
+                retry=AsyncRetry(NoBackoff(), 0),
+                **self._async_options,
+            )
+        return self._async
+
+    def _few(self, answer: object, count: int) -> list[bytes | None]:
+        if isinstance(answer, list) and len(answer) == count:
+            return answer
+        raise self._read.unavailable(ValueError("the answer is no list of rows"))
+
+    def _many(self, answer: object, count: int) -> list[bytes | None]:
+        if not isinstance(answer, bytes) or len(answer) < 4 * count:
+            raise self._read.unavailable(ValueError("the answer is no list of rows"))
+        rows: list[bytes | None] = []
+        at = 4 * count
+        for size in struct.unpack_from(f">{count}I", answer):
+            rows.append(answer[at : at + size] if size else None)
+            at += size
+        if at != len(answer):
+            raise self._read.unavailable(ValueError("the answer is not as long as it says"))
+        return rows
+
+    def schemas(self, view: ViewName) -> dict[bytes, RowSchema]:
+        """Return every schema a row of this view may name."""
+        (answer,) = self._read.ask(pack(b"HGETALL", _SCHEMAS + view.prefix))
+        self._read.check([answer])
+        if not isinstance(answer, list):
+            raise self._read.unavailable(ValueError("the answer is no table of schemas"))
+        return {bytes(k): RowSchema.parse(v) for k, v in zip(answer[::2], answer[1::2], strict=True)}
+
+    def watermark(self, view: ViewName) -> int | None:
+        """Return the time up to which visible rows are in, in UTC microseconds, or None."""
+        (answer,) = self._read.ask(pack(b"GET", _WATERMARKS + view.prefix))
+        self._read.check([answer])
+        return int.from_bytes(answer[1:], "big") - BIAS if isinstance(answer, bytes) else None
+
+    def write(
+        self, view: ViewName, schema: RowSchema, keys: Sequence[bytes], rows: Sequence[bytes]
+    ) -> Stored:
+        """Write one batch in one round trip, newest wins; each row is whole or not there.
+
+        Raises
+        ------
+        StoreFull
+            If Redis is at its memory limit.
+        StoreUnavailable
+            If it did not answer by the deadline. Some rows may be in; writing again is safe.
+        """
+        commands = [pack(b"HSET", _SCHEMAS + view.prefix, schema.identity, schema.text.encode())]
+        for first in range(0, len(keys), _KEYS_A_SCRIPT):
+            some = slice(first, first + _KEYS_A_SCRIPT)
+            commands.append(_WRITER.call([_ROWS + key for key in keys[some]], rows[some]))
+        answers = self._asked(self._write, _WRITER, commands)
+        stored = sum(answer for answer in answers[1:] if isinstance(answer, int))
+        return Stored(stored, len(keys) - stored)
+
+    def set_watermark(self, view: ViewName, us: int) -> None:
+        """Record the time up to which visible rows are in; it never goes back."""
+        # Behind a byte that the script skips, as a row's version is, the later time outranks.
+        value = b"\1" + (us + BIAS).to_bytes(8, "big")
+        self._asked(self._write, _WRITER, [_WRITER.call([_WATERMARKS + view.prefix], [value])])
+
+    def _asked(self, wire: RedisWire, script: _Script, commands: list[bytes]) -> list[object]:
+        """Run commands of one script; a server that does not know it yet is told once."""
+        answers = wire.ask(*commands)
+        if any(isinstance(answer, ServerError) and answer.code == "NOSCRIPT" for answer in answers):
+            answers = wire.ask(pack(b"SCRIPT", b"LOAD", script.text), *commands)[1:]
+        wire.check(answers)
+        return answers
+
+    def scan(self, view: ViewName) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and row of a view, in no order."""
+        for named in self._scanned(_ROWS + view.prefix):
+            keys = [key[len(_ROWS) :] for key in named]
+            for key, row in zip(keys, self.read(keys), strict=True):
+                if row is not None:
+                    yield key, row
+
+    def delete_view(self, view: ViewName) -> int:
+        """Delete a view's rows, schemas and watermark; return how many rows there were."""
+        return self._delete(view.prefix)
+
+    def delete_project(self, project: str) -> int:
+        """Delete everything of a project; return how many rows there were."""
+        return self._delete(project_prefix(project))
+
+    def _delete(self, prefix: bytes) -> int:
+        deleted = 0
+        for kind in (_ROWS, _SCHEMAS, _WATERMARKS):
+            for named in self._scanned(kind + prefix):
+                answers = self._write.ask(pack(b"UNLINK", *named))
+                self._write.check(answers)
+                if kind == _ROWS and isinstance(answers[0], int):
+                    deleted += answers[0]
+        return deleted
+
+    def _scanned(self, prefix: bytes) -> Iterator[list[bytes]]:
+        pattern = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\^-" else bytes([c]) for c in prefix) + b"*"
+        cursor = b"0"
+        while True:
+            (answer,) = self._write.ask(
+                pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _SCANNED_AT_ONCE)
+            )
+            self._write.check([answer])
+            if not isinstance(answer, list) or len(answer) != 2:
+                raise self._write.unavailable(ValueError("the answer is no scan"))
+            cursor, found = answer
+            if found:
+                yield found
+            if cursor == b"0":
+                return
+
+    def close(self) -> None:
+        """Close idle connections; those of an event loop end with :meth:`close_async`."""
+        self._read.close()
+        self._write.close()
+
+    async def close_async(self) -> None:
+        """Close the connections of the event loop."""
+        if self._async is not None:
+            await self._async.aclose()
+            self._async = None

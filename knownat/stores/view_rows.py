@@ -1,0 +1,152 @@
+"""The rows of one view, checked, and decoded by the schema that each of them names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from knownat.errors import BadKey, CorruptRow, SchemaMismatch, UnknownSchema
+from knownat.stores.codec import IDENTITY, VERSION, RowField, are_intact, is_intact, row_dtype
+from knownat.stores.codec_read import RowDecoder
+from knownat.stores.row_keys import ViewName, entity_bytes, row_key, row_keys
+from knownat.stores.rows import RowReads
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows of one schema: where they belong in the answer, their bytes and their fixed parts."""
+
+    decoder: RowDecoder
+    places: npt.NDArray[np.intp]
+    rows: Sequence[bytes]
+    records: np.ndarray
+
+
+@dataclass(frozen=True)
+class Question:
+    """The keys of one view for n entity rows, without those that have a null key."""
+
+    keys: list[bytes]
+    places: npt.NDArray[np.intp]
+
+
+class ViewRows:
+    """Turns entities into keys of one view, and its rows into the wanted features."""
+
+    def __init__(
+        self, store: RowReads, name: ViewName, *, keys: Mapping[str, str], wanted: Sequence[RowField]
+    ) -> None:
+        self.name = name
+        self.wanted = tuple(wanted)
+        self.key_order = sorted(keys)
+        self._dtypes = [row_dtype(keys[key]) for key in self.key_order]
+        self._keys = tuple(RowField(k, d) for k, d in zip(self.key_order, self._dtypes, strict=True))
+        self._prefix = name.prefix
+        self._store = store
+        self._decoders: dict[bytes, RowDecoder] = {}
+
+    def key(self, values: Sequence[object]) -> bytes | None:
+        """Return the key of one entity, its values given in ``key_order``; None for a null key."""
+        if None in values:
+            return None
+        return row_key(self._prefix, entity_bytes(self._dtypes, values))
+
+    def question(self, columns: Sequence[Sequence[object]], count: int) -> Question:
+        """Return the keys of many entities, their columns given in ``key_order``.
+
+        Raises
+        ------
+        BadKey
+            If a column has another length, or a value another type than its declaration.
+        """
+        if any(len(column) != count for column in columns):
+            raise BadKey(f"{self.name}: every key must have {count} rows.")
+        places = np.arange(count)
+        if any(None in column for column in columns):
+            whole = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
+            columns, places = [[column[i] for i in whole] for column in columns], places[whole]
+        return Question(row_keys(self._prefix, self._dtypes, columns, len(places)), places)
+
+    def one(self, key: bytes, row: bytes) -> list[object]:
+        """Check and decode one row.
+
+        Raises
+        ------
+        CorruptRow
+            If it is not what was written under this key.
+        UnknownSchema
+            If the store does not hold its schema.
+        SchemaMismatch
+            If its schema has other keys, or a wanted feature as another type.
+        """
+        if not is_intact(key, row):
+            raise self._corrupt(1)
+        return self._decoder(row).values(row)
+
+    def groups(self, question: Question, answer: Sequence[bytes | None]) -> Iterator[RowGroup]:
+        """Check what was found and yield it by schema. Raises the same as :meth:`one`."""
+        keys, rows, places = question.keys, [row for row in answer if row is not None], question.places
+        if len(rows) < len(answer):
+            found = [i for i, row in enumerate(answer) if row is not None]
+            keys, places = [keys[i] for i in found], places[found]
+        if not rows:
+            return
+        if not are_intact(keys, rows):
+            raise self._corrupt(sum(not is_intact(k, row) for k, row in zip(keys, rows, strict=True)))
+        decoder = self._decoder(rows[0])
+        if (records := _alike(decoder, rows)) is not None:
+            yield RowGroup(decoder, places, rows, records)
+            return
+        positions: dict[bytes, list[int]] = {}
+        for position, row in enumerate(rows):
+            positions.setdefault(row[:1] + row[IDENTITY], []).append(position)
+        for some in positions.values():
+            chosen = [rows[i] for i in some]
+            decoder = self._decoder(chosen[0])
+            yield RowGroup(decoder, places[some], chosen, decoder.records(chosen))
+
+    def _decoder(self, row: bytes) -> RowDecoder:
+        known = self._decoders.get(row[IDENTITY])
+        return known if known is not None and row[0] == VERSION else self._learn(row)
+
+    def _learn(self, row: bytes) -> RowDecoder:
+        identity = row[IDENTITY]
+        if row[0] != VERSION:
+            raise UnknownSchema(
+                f"{self.name}: a row has format version {row[0]}; upgrade knownat to read it."
+            )
+        schema = self._store.schemas(self.name).get(identity)
+        if schema is None or schema.identity != identity:
+            raise UnknownSchema(
+                f"{self.name}: a row names schema {identity.hex()}, which the store does not hold. "
+                "Materialize the view again."
+            )
+        if schema.keys != self._keys:
+            raise SchemaMismatch(
+                f"{self.name}: its rows are keyed by {_named(schema.keys)}, but asked for by "
+                f"{_named(self._keys)}. Delete the view's rows and materialize it again."
+            )
+        decoder = self._decoders[identity] = RowDecoder(schema, self.wanted)
+        return decoder
+
+    def _corrupt(self, count: int) -> CorruptRow:
+        return CorruptRow(
+            f"{self.name}: {count} stored row(s) are damaged or were written under another key; nothing of "
+            "the answer is used. Delete the view's rows and materialize it again."
+        )
+
+
+def _alike(decoder: RowDecoder, rows: Sequence[bytes]) -> np.ndarray | None:
+    """View the fixed parts of rows of one schema, or nothing if there are several."""
+    try:
+        records = decoder.records(rows)
+    except ValueError:
+        return None
+    if len(records) != len(rows) or (records["schema"] != decoder.schema.number).any():
+        return None
+    return records
+
+
+def _named(fields: Sequence[RowField]) -> dict[str, str]:
+    return {field.name: field.dtype for field in fields}
