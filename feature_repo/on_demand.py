@@ -201,7 +201,7 @@ def overdue_age(inputs: dict[str, list]) -> dict[str, list]:
     # Every whole number here is below 2**53, so integers and the floats that hold them agree.
     return {
         "origin_overdue_age_mean_min_3h": [
-            (asked / 1_000_000 - due / count) / 60 if count else None for asked, count, due in rows
+            (asked / 1_000_000 * count - due) / (60 * count) if count else None for asked, count, due in rows
         ]
     }
 

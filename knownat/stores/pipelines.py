@@ -98,18 +98,18 @@ def build_features(
     return _build_features(build, stamps, report, rewrite, events=events)
 
 
-def query_events(repo: Path, sql_file: Path) -> pa.Table:
+def query_events(repo: Path, sql_file: Path, *, data: Path | None = None) -> pa.Table:
     """Run a query over a repo's built events, as a model's examples do.
 
     Each event of ``pipelines.toml`` is a view of its name, with the column ``known_at``. Times come
-    back as UTC microseconds.
+    back as UTC microseconds. ``data`` is the folder that was built into, by default the repo's own.
 
     Raises
     ------
     PipelineError
         If the events have not been built, or the query fails.
     """
-    build = _Build.of(repo)
+    build = _Build.of(repo, data)
     if missing := [table.name for table in build.spec.event if not build.event_file(table.name).is_file()]:
         raise PipelineError(f"Events {missing} are not built; run `knownat features build --repo {repo}`.")
     with _connect() as connection:
