@@ -1,0 +1,137 @@
+"""How far a column's distribution moved: PSI over the baseline's buckets, against a stated threshold.
+
+A threshold is the declared practical effect, or what so few rows differ by from chance alone if that
+is larger; below a declared number of rows nothing is said.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import pyarrow as pa
+
+from knownat.contract.model_spec import Monitoring
+from knownat.contract.schema import Column
+from monitoring.binning import Counts, fit_bins
+from monitoring.columns import Numbers, as_numbers, is_category, null_share
+from monitoring.summary import Bucket, ColumnDrift
+
+_PSEUDO = 0.5
+_FALSE_ALARMS = 0.01
+"""Chance of one false alarm or more among all columns of a window, if rows were independent."""
+
+
+@dataclass(frozen=True)
+class DriftRules:
+    """When a shift counts."""
+
+    effect: float
+    min_rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, monitoring: Monitoring, *, columns: int) -> "DriftRules":
+        """Take the declared thresholds; ``columns`` are judged together."""
+        return cls(effect=monitoring.psi_threshold, min_rows=monitoring.min_rows, columns=max(columns, 1))
+
+
+def measure_drift(
+    column: Column,
+    baseline: pa.ChunkedArray,
+    window: pa.ChunkedArray,
+    rules: DriftRules,
+    *,
+    importance: float,
+) -> ColumnDrift:
+    """Compare a column's window with its baseline; too few rows are a note, not a number."""
+    bins = fit_bins(column, baseline)
+    before, now = bins.count(baseline), bins.count(window)
+    note = _too_few(before, now, rules)
+    used = (before + now) > 0
+    threshold = (
+        max(rules.effect, noise_floor(before, now, columns=rules.columns)) if not note else rules.effect
+    )
+    score = None if note else psi(before, now)
+    shares = [counts / counts.sum() if counts.sum() else counts * 0.0 for counts in (before, now)]
+    return ColumnDrift(
+        column=column.name,
+        kind="category" if is_category(column) else "numeric",
+        importance=importance,
+        psi=score,
+        threshold=threshold,
+        drifted=score is not None and score > threshold,
+        note=note,
+        nulls_baseline=null_share(column, baseline),
+        nulls_window=null_share(column, window),
+        mean_baseline=_mean(column, baseline),
+        mean_window=_mean(column, window),
+        buckets=tuple(
+            Bucket(label=label, baseline=float(old), window=float(new))
+            for label, old, new, keep in zip(bins.labels, *shares, used, strict=True)
+            if keep
+        ),
+    )
+
+
+def unmeasured(column: Column, rules: DriftRules, *, importance: float, note: str) -> ColumnDrift:
+    """Stand for a column that could not be compared, and say why."""
+    return ColumnDrift(
+        column=column.name,
+        kind="category" if is_category(column) else "numeric",
+        importance=importance,
+        psi=None,
+        threshold=rules.effect,
+        drifted=False,
+        note=note,
+        nulls_baseline=0.0,
+        nulls_window=None,
+    )
+
+
+def psi(before: Counts, now: Counts) -> float:
+    """Population stability index, sum of (q - p) ln(q / p), over buckets that hold anything.
+
+    Half a row is added to each bucket, so that an empty one is rare, not impossible.
+    """
+    used = (before + now) > 0
+    old, new = before[used] + _PSEUDO, now[used] + _PSEUDO
+    p, q = old / old.sum(), new / new.sum()
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def noise_floor(before: Counts, now: Counts, *, columns: int) -> float:
+    """Return what PSI reaches by chance in one of so many columns, for samples of these sizes.
+
+    Without a shift, PSI / (1/n + 1/m) is close to chi-squared with one degree less than buckets.
+    """
+    freedom = int(np.sum((before + now) > 0)) - 1
+    if freedom < 1:
+        return 0.0
+    spread = 1 / float(before.sum()) + 1 / float(now.sum())
+    return _chi_squared_quantile(1 - _FALSE_ALARMS / columns, freedom) * spread
+
+
+def _chi_squared_quantile(probability: float, freedom: int) -> float:
+    # Wilson and Hilferty (1931): the cube root of chi-squared / freedom is nearly normal.
+    spread = 2 / (9 * freedom)
+    return float(freedom * (1 - spread + NormalDist().inv_cdf(probability) * spread**0.5) ** 3)
+
+
+def _too_few(before: Counts, now: Counts, rules: DriftRules) -> str:
+    fewest = min(int(before.sum()), int(now.sum()))
+    return (
+        f"{fewest} rows are too few to compare; {rules.min_rows} are needed"
+        if fewest < rules.min_rows
+        else ""
+    )
+
+
+def _mean(column: Column, values: pa.ChunkedArray) -> float | None:
+    if is_category(column):
+        return None
+    finite = _finite(as_numbers(column.name, values))
+    return float(finite.mean()) if len(finite) else None
+
+
+def _finite(numbers: Numbers) -> Numbers:
+    return numbers[np.isfinite(numbers)]

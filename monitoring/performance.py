@@ -1,0 +1,91 @@
+"""Scores against labels, only for predictions whose labels had time to arrive.
+
+A label that comes early is not a fair sample (an early arrival is known before a late one), so a
+prediction counts once the declared wait is over, whether or not its label came.
+"""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from knownat.contract.model_spec import METRICS, ModelSpec
+from knownat.contract.prediction_log import TIMESTAMP
+from knownat.contract.release import Interval, Manifest
+from monitoring.metrics import Scored, measurable, measure_all
+from monitoring.summary import MetricChange, Performance, PerformanceStatus
+
+
+def measure_performance(
+    manifest: Manifest, predictions: pa.Table, labels: pa.Table, *, now: datetime
+) -> Performance:
+    """Join the labels known by ``now`` to the matured predictions and compare with the release."""
+    spec = manifest.spec
+    wait = spec.monitoring.label_wait_hours
+    matured = predictions.filter(_at_most(predictions["event_timestamp"], now - timedelta(hours=wait)))
+    judged = join_labels(matured, labels, now=now)
+    status = _status(spec, matured=matured.num_rows, labelled=judged.num_rows)
+    label, score = (judged[name].to_numpy().astype(np.float64) for name in ("label", "score"))
+    enough = status is PerformanceStatus.MEASURED
+    return Performance(
+        status=status,
+        label_wait_hours=wait,
+        matured=matured.num_rows,
+        pending=predictions.num_rows - matured.num_rows,
+        labelled=judged.num_rows,
+        mean_label=float(label.mean()) if len(label) else None,
+        mean_score=float(score.mean()) if len(score) else None,
+        metrics=_changes(manifest, Scored.of(label, score)) if enough else (),
+    )
+
+
+def join_labels(predictions: pa.Table, labels: pa.Table, *, now: datetime) -> pa.Table:
+    """Return ``score`` and ``label`` of the predictions whose label the platform had by ``now``."""
+    posted = _at_most(labels["logged_at"], now)
+    known = labels.filter(pc.and_(posted, _at_most(labels["label_timestamp"], now)))
+    return predictions.select(["prediction_id", "score"]).join(
+        known.select(["prediction_id", "label"]), "prediction_id", join_type="inner"
+    )
+
+
+def compare(metric: str, window: Interval, release: Interval | None, *, allowed: float) -> MetricChange:
+    """Say by what share of the release's number the window is worse, and whether that is too much."""
+    if release is None or not release.value:
+        return MetricChange(metric=metric, window=window, release=release, drop=None)
+    higher = METRICS[metric][0] == "higher"
+    best = window.high if higher else window.low
+    drop, least = (_worse_by(value, release.value, higher=higher) for value in (window.value, best))
+    return MetricChange(
+        metric=metric, window=window, release=release, drop=drop, fell=drop > allowed, surely=least > allowed
+    )
+
+
+def _worse_by(value: float, was: float, *, higher: bool) -> float:
+    return (was - value if higher else value - was) / abs(was)
+
+
+def _changes(manifest: Manifest, rows: Scored) -> tuple[MetricChange, ...]:
+    spec = manifest.spec
+    names = [spec.metric, *(name for name in measurable(spec.task) if name != spec.metric)]
+    found = measure_all(names, rows, quantile=spec.quantile)
+    allowed = spec.monitoring.max_metric_drop
+    return tuple(
+        compare(name, found[name], manifest.metrics.get(name), allowed=allowed)
+        for name in names
+        if name in found
+    )
+
+
+def _status(spec: ModelSpec, *, matured: int, labelled: int) -> PerformanceStatus:
+    if spec.metric not in measurable(spec.task):
+        return PerformanceStatus.NOT_SUPPORTED
+    if not matured:
+        return PerformanceStatus.PENDING
+    if not labelled:
+        return PerformanceStatus.UNLABELLED
+    return PerformanceStatus.MEASURED if labelled >= spec.monitoring.min_rows else PerformanceStatus.TOO_FEW
+
+
+def _at_most(times: pa.ChunkedArray, limit: datetime) -> pa.ChunkedArray:
+    return pc.less_equal(times, pa.scalar(limit, TIMESTAMP))

@@ -1,0 +1,175 @@
+"""From a window of the prediction log to a verdict and the pages that explain it."""
+
+import logging
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from knownat.clock import Clock, from_us
+from knownat.contract.release import MODEL
+from knownat.contract.schema import Column
+from knownat.contract.workspace import Workspace
+from knownat.errors import SchemaMismatch
+from monitoring import pages
+from monitoring.drift import DriftRules, measure_drift, unmeasured
+from monitoring.faults import find_faults, statuses
+from monitoring.importance import gain_shares
+from monitoring.performance import measure_performance
+from monitoring.source import Evidence, read_evidence
+from monitoring.summary import ColumnDrift, Level, Summary
+from monitoring.surrogates import surrogate
+from monitoring.verdict import judge
+from monitoring.windows import Window
+
+SUMMARY, PAGE, REPORT, INDEX = "summary.json", "page.html", "report.html", "index.html"
+SCORE = Column(name="score", dtype="float64")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """One judged window and the folder that holds its pages."""
+
+    summary: Summary
+    folder: Path
+
+    @property
+    def alert(self) -> bool:
+        """Whether somebody should act."""
+        return self.summary.verdict.level is Level.ALERT
+
+
+def monitor_window(
+    workspace: Workspace, model: str, *, start: datetime, end: datetime, clock: Clock
+) -> WindowReport:
+    """Judge what a model answered to the questions of [start, end), and write its report.
+
+    Writes ``reports/<model>/<window>/`` with ``page.html``, ``report.html`` and ``summary.json``, and
+    ``reports/index.html``; judging a window again replaces its report. No fault of the data stops it.
+
+    Raises
+    ------
+    ReleaseError
+        If nothing is deployed, or the release cannot be read or was changed.
+    LogError
+        If a file of the log is damaged beyond its tail.
+    ValueError
+        If the window runs backwards or its ends carry no time zone.
+    """
+    window = Window(start, end)
+    evidence = read_evidence(workspace, model, window)
+    summary = summarize(evidence, window, now=from_us(clock.now_us()))
+    folder = workspace.reports / model / window.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    charted = _draw(evidence, summary, folder / REPORT)
+    _replace(folder / PAGE, pages.page(summary, charted=charted))
+    # The summary comes last: the index lists a window by it.
+    _replace(folder / SUMMARY, summary.model_dump_json(indent=2))
+    write_index(workspace.reports)
+    return WindowReport(summary, folder)
+
+
+def summarize(evidence: Evidence, window: Window, *, now: datetime) -> Summary:
+    """Measure everything about a window and judge it; nothing is written."""
+    manifest, plan = evidence.release.manifest, evidence.release.plan
+    spec, schema = manifest.spec, manifest.feature_schema
+    faults = find_faults(
+        schema=schema,
+        plan=plan,
+        baseline=evidence.baseline,
+        window=evidence.predictions,
+        rules=spec.monitoring,
+    )
+    rules = DriftRules.of(spec.monitoring, columns=len(schema.columns))
+    shares = gain_shares(evidence.release.read_bytes(MODEL), columns=len(schema.columns))
+    features = [_drift(evidence, c, rules, share) for c, share in zip(schema.columns, shares, strict=True)]
+    score = _drift(evidence, SCORE, DriftRules.of(spec.monitoring, columns=1), 0.0)
+    performance = measure_performance(manifest, evidence.predictions, evidence.labels, now=now)
+    headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
+    return Summary(
+        model=spec.name,
+        version=manifest.version,
+        description=spec.description,
+        owner=spec.owner,
+        runbook=spec.runbook,
+        task=spec.task,
+        metric=spec.metric,
+        start=window.start,
+        end=window.end,
+        judged_at=now,
+        rows=evidence.predictions.num_rows,
+        degraded=sum(evidence.predictions["degraded"].to_pylist()),
+        other_rows=dict(evidence.other_rows),
+        baseline_rows=evidence.baseline.num_rows,
+        verdict=judge(faults=faults, score=score, performance=performance, headline=headline),
+        faults=tuple(faults),
+        score=score,
+        features=tuple(sorted(features, key=lambda f: (-f.importance, f.column))),
+        views=tuple(statuses(plan, evidence.baseline, evidence.predictions)),
+        performance=performance,
+    )
+
+
+def write_index(reports: Path) -> None:
+    """Write the index from every summary there is; one that cannot be read is listed, not fatal."""
+    entries, unreadable = [], []
+    for path in reports.glob(f"*/*/{SUMMARY}"):
+        try:
+            summary = Summary.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            _logger.warning("%s cannot be read: %s", path, type(error).__name__)
+            unreadable.append(path.relative_to(reports).as_posix())
+            continue
+        entries.append(pages.Entry(summary, path.with_name(PAGE).relative_to(reports).as_posix()))
+    _replace(reports / INDEX, pages.index(entries, unreadable=unreadable))
+
+
+def _drift(evidence: Evidence, column: Column, rules: DriftRules, importance: float) -> ColumnDrift:
+    baseline, window = evidence.baseline, evidence.predictions
+    if any(column.name not in table.column_names for table in (baseline, window)):
+        return unmeasured(column, rules, importance=importance, note="the column is missing")
+    try:
+        return measure_drift(column, baseline[column.name], window[column.name], rules, importance=importance)
+    except SchemaMismatch as error:
+        return unmeasured(column, rules, importance=importance, note=str(error))
+
+
+def _draw(evidence: Evidence, summary: Summary, path: Path) -> bool:
+    measured = [d for d in (summary.score, *summary.features) if d.psi is not None]
+    staged = _staged(path)
+    if measured:
+        # Read by Evidently when it is imported; it must never phone home.
+        os.environ["DO_NOT_TRACK"] = "1"
+        from monitoring.renderer import render_report
+
+        columns = (SCORE, *evidence.release.manifest.feature_schema.columns)
+        kept = [c for c in columns if c.name in {d.column for d in measured}]
+        base = evidence.baseline
+        samples = [
+            {c.name: surrogate(c, table[c.name], baseline=base[c.name]) for c in kept}
+            for table in (evidence.predictions, base)
+        ]
+        drawn = render_report(
+            staged, window=samples[0], baseline=samples[1], measured=measured, when=summary.end
+        )
+        if drawn:
+            staged.replace(path)
+            return True
+    _replace(path, pages.no_report(summary))
+    return False
+
+
+def _staged(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = _staged(path)
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)

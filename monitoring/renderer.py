@@ -1,0 +1,109 @@
+"""Evidently draws, our numbers speak: the one module that knows Evidently.
+
+It is given small stand-ins to draw and scores measured on all rows. Left alone it chooses its method
+by the number of rows, bins by width, and crashes on a column without values.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.container import MetricContainer, MetricOrContainer
+from evidently.core.metric_types import MetricId
+from evidently.core.report import Context
+from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.metrics import DataDriftTable
+from evidently.legacy.model.widget import BaseWidgetInfo
+from typing_extensions import override
+
+from monitoring.columns import Numbers
+from monitoring.summary import ColumnDrift
+
+Sample = Mapping[str, Sequence[str | None] | Numbers]
+
+_METHOD = "knownat_psi"
+_SHOWN_AS = "PSI on the baseline's quantiles, all rows"
+
+
+class _MeasuredDrift(MetricContainer):
+    """Evidently's table of columns, without its verdict on the share that drifted."""
+
+    thresholds: dict[str, float]
+
+    @override
+    def generate_metrics(self, context: Context) -> list[MetricOrContainer]:
+        """Compute nothing: the numbers are there already."""
+        return []
+
+    @override
+    def render(
+        self,
+        context: Context,
+        child_widgets: list[tuple[MetricId | None, list[BaseWidgetInfo]]] | None = None,
+    ) -> list[BaseWidgetInfo]:
+        """Draw one row a column, with its figures folded below it."""
+        table = DataDriftTable(
+            columns=list(self.thresholds),
+            stattest=_METHOD,
+            per_column_stattest_threshold=self.thresholds,
+        )
+        widgets: list[BaseWidgetInfo] = context.get_legacy_metric(table, None, None)[1]
+        return widgets
+
+
+def render_report(
+    path: Path, *, window: Sample, baseline: Sample, measured: Sequence[ColumnDrift], when: datetime
+) -> list[str]:
+    """Write Evidently's HTML report and return the columns it shows.
+
+    ``window`` and ``baseline`` hold at most a few thousand values a column; a column without a
+    score, or without a value to draw on either side, is left out. With none left nothing is written.
+    """
+    shown = [drift for drift in measured if drift.psi is not None and _drawable(drift, window, baseline)]
+    if not shown:
+        return []
+    _speak_for(shown)
+    definition = DataDefinition(
+        numerical_columns=[drift.column for drift in shown if drift.kind == "numeric"],
+        categorical_columns=[drift.column for drift in shown if drift.kind == "category"],
+    )
+    report = Report([_MeasuredDrift(thresholds={drift.column: drift.threshold for drift in shown})])
+    # A constant column has no correlation, which Evidently asks for all the same.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snapshot = report.run(
+            Dataset.from_pandas(_frame(window, shown), data_definition=definition),
+            Dataset.from_pandas(_frame(baseline, shown), data_definition=definition),
+            timestamp=when,
+        )
+    # A Path is accepted too, and nothing written.
+    snapshot.save_html(str(path))
+    return [drift.column for drift in shown]
+
+
+def _speak_for(measured: Sequence[ColumnDrift]) -> None:
+    found = {drift.column: (drift.psi, drift.drifted) for drift in measured}
+
+    def look_up(reference: pd.Series, _current: pd.Series, _type: ColumnType, _threshold: float) -> object:
+        return found[str(reference.name)]
+
+    kinds = [ColumnType.Numerical, ColumnType.Categorical]
+    register_stattest(StatTest(_METHOD, _SHOWN_AS, kinds), look_up)
+
+
+def _drawable(drift: ColumnDrift, *samples: Sample) -> bool:
+    return all(drift.column in sample and _series(drift, sample).notna().any() for sample in samples)
+
+
+def _frame(sample: Sample, shown: Sequence[ColumnDrift]) -> pd.DataFrame:
+    return pd.DataFrame({drift.column: _series(drift, sample) for drift in shown})
+
+
+def _series(drift: ColumnDrift, sample: Sample) -> "pd.Series[float] | pd.Series[str]":
+    values = list(sample[drift.column])
+    if drift.kind == "numeric":
+        return pd.Series(values, dtype="float64")
+    return pd.Series(values, dtype="object")

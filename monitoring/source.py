@@ -1,0 +1,88 @@
+"""What a window is judged from: the log's predictions and labels, and the release that answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knownat.contract.log_reader import read_labels, read_predictions, version_folders
+from knownat.contract.prediction_log import Role, prediction_schema
+from knownat.contract.release import BASELINE, Release, read_deployment, read_release
+from knownat.contract.workspace import Workspace
+from knownat.errors import ReleaseError
+from monitoring.windows import Window
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One release, what it was trained on, and what it answered in one window."""
+
+    release: Release
+    baseline: pa.Table
+    predictions: pa.Table
+    """As champion, ordered by the question's time."""
+    labels: pa.Table
+    other_rows: Mapping[str, int]
+    """What others answered in the window, by version and role."""
+
+
+def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
+    """Read the log of a window and the release that gave most of its answers.
+
+    A window without answers is judged by the release deployed now.
+
+    Raises
+    ------
+    ReleaseError
+        If nothing is deployed, or the release cannot be read or was changed.
+    LogError
+        If a file of the log is damaged beyond its tail.
+    """
+    root = workspace.predictions
+    tables = {
+        # Version by version: the union of all would give each the columns of the others.
+        folder.name: read_predictions(root, model, start=window.start, end=window.end, version=folder.name)
+        for folder in version_folders(root, model)
+    }
+    answered = {version: _as_champion(table) for version, table in tables.items()}
+    most = max(answered, key=lambda version: (answered[version].num_rows, version), default=None)
+    version = most if most is not None and answered[most].num_rows else None
+    release = _release(workspace, model, version)
+    judged = release.manifest.version
+    table = answered.get(judged)
+    return Evidence(
+        release=release,
+        baseline=pq.read_table(BytesIO(release.read_bytes(BASELINE))),
+        predictions=prediction_schema(release.plan).empty_table() if table is None else table,
+        labels=read_labels(root, model),
+        other_rows=_others(tables, judged),
+    )
+
+
+def _release(workspace: Workspace, model: str, version: str | None) -> Release:
+    deployed = read_deployment(workspace.deployment).models.get(model)
+    if version is None and deployed is None:
+        raise ReleaseError(
+            f"No version of '{model}' is deployed, and none answered in this window. "
+            f"Run `knownat train {model}` or name another window."
+        )
+    champion = deployed.champion if deployed is not None else None
+    if champion is not None and version in (None, champion.version):
+        return read_release(workspace.releases / model / champion.version, digest=champion.digest)
+    return read_release(workspace.releases / model / str(version))
+
+
+def _as_champion(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["role"], Role.CHAMPION.value))
+
+
+def _others(tables: Mapping[str, pa.Table], judged: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for version, table in tables.items():
+        for pair in table["role"].value_counts().to_pylist():
+            if (version, pair["values"]) != (judged, Role.CHAMPION.value):
+                counts[f"{version} as {pair['values']}"] = pair["counts"]
+    return counts

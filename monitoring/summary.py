@@ -1,0 +1,181 @@
+"""What one judged window says: ``summary.json``, which pages and the index are made from."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from knownat.contract.model_spec import Task
+from knownat.contract.release import Interval
+
+
+class Level(StrEnum):
+    """How much something asks of a reader."""
+
+    OK = "ok"
+    WATCH = "watch"
+    ALERT = "alert"
+
+
+class FaultKind(StrEnum):
+    """What can be wrong with the data itself, whatever its distribution."""
+
+    EMPTY_WINDOW = "empty_window"
+    MISSING_COLUMN = "missing_column"
+    NEW_COLUMN = "new_column"
+    WRONG_TYPE = "wrong_type"
+    ALL_NULL = "all_null"
+    MORE_NULLS = "more_nulls"
+    INFINITE = "infinite"
+    CONSTANT = "constant"
+    OUT_OF_RANGE = "out_of_range"
+    NEW_CATEGORIES = "new_categories"
+    EXPIRED = "expired"
+    NOT_FOUND = "not_found"
+    UNAVAILABLE = "unavailable"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Fault(_Frozen):
+    """One thing wrong with a column, a view or the window; ``share`` is of the window's rows."""
+
+    kind: FaultKind
+    level: Level
+    subject: str
+    share: float | None = None
+    message: str
+
+
+class Bucket(_Frozen):
+    """One bucket of a column: what falls into it, and the share of rows on both sides."""
+
+    label: str
+    baseline: float
+    window: float
+
+
+class ColumnDrift(_Frozen):
+    """How far one column's distribution moved from the baseline's."""
+
+    column: str
+    kind: Literal["numeric", "category"]
+    importance: float = Field(ge=0)
+    """Share of the model's split gain; 0 for a column that no tree splits on."""
+    psi: float | None
+    """Population stability index over the baseline's quantiles, nulls apart; None if not measured."""
+    threshold: float
+    """What ``psi`` must exceed to count: the declared effect, or the noise of so few rows if larger."""
+    drifted: bool
+    note: str = ""
+    """Why it was not measured, where it was not."""
+    nulls_baseline: float
+    nulls_window: float | None
+    mean_baseline: float | None = None
+    mean_window: float | None = None
+    buckets: tuple[Bucket, ...] = ()
+
+
+class ViewStatus(_Frozen):
+    """What became of one view's rows, as shares of the window's predictions."""
+
+    view: str
+    present: float
+    expired: float
+    not_found: float
+    unavailable: float
+    expected_absent: float
+    """Share of baseline rows in which the view gave nothing at all."""
+
+
+class PerformanceStatus(StrEnum):
+    """Whether the window's labels can be judged yet."""
+
+    MEASURED = "measured"
+    PENDING = "pending"
+    TOO_FEW = "too_few"
+    UNLABELLED = "unlabelled"
+    NOT_SUPPORTED = "not_supported"
+
+
+class MetricChange(_Frozen):
+    """One metric of the window beside the release's own, each with a 95 % interval."""
+
+    metric: str
+    window: Interval
+    release: Interval | None
+    drop: float | None
+    """Share of the release's number by which the window is worse; negative if better."""
+    fell: bool = False
+    """The window is worse by more than is allowed."""
+    surely: bool = False
+    """So is the better end of its interval."""
+
+
+class Performance(_Frozen):
+    """Scores against the labels of predictions whose labels had time to arrive."""
+
+    status: PerformanceStatus
+    label_wait_hours: int
+    matured: int
+    """Predictions asked at least the label wait ago."""
+    pending: int
+    labelled: int
+    """Matured predictions whose label is known."""
+    mean_label: float | None = None
+    mean_score: float | None = None
+    metrics: tuple[MetricChange, ...] = ()
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of matured predictions that have a label."""
+        return self.labelled / self.matured if self.matured else None
+
+
+class Verdict(_Frozen):
+    """Whether somebody should act, and why."""
+
+    level: Level
+    reasons: tuple[str, ...]
+
+
+class Summary(_Frozen):
+    """Everything measured about one model in one window."""
+
+    format: Literal[1] = 1
+    model: str
+    version: str
+    description: str
+    owner: str
+    runbook: str
+    task: Task
+    metric: str
+    start: datetime
+    end: datetime
+    judged_at: datetime
+    rows: int
+    degraded: int
+    other_rows: Mapping[str, int]
+    """Predictions of the window that were not judged here, by version and role."""
+    baseline_rows: int
+    verdict: Verdict
+    faults: tuple[Fault, ...]
+    score: ColumnDrift
+    features: tuple[ColumnDrift, ...]
+    """Every model column, the most important first."""
+    views: tuple[ViewStatus, ...]
+    performance: Performance
+
+    @property
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        """The features that drifted, the most important first."""
+        return tuple(feature for feature in self.features if feature.drifted)
+
+    @property
+    def headline(self) -> MetricChange | None:
+        """The metric that the model is judged by, where it was measured."""
+        return next((m for m in self.performance.metrics if m.metric == self.metric), None)
