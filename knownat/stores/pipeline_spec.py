@@ -62,11 +62,13 @@ class PipelineSpec(_Section):
 
     raw: dict[Name, RawFile]
     staging: tuple[Staging, ...] = ()
-    event: Annotated[tuple[Event, ...], Field(min_length=1)]
-    feature: Annotated[tuple[Feature, ...], Field(min_length=1)]
+    event: tuple[Event, ...]
+    feature: tuple[Feature, ...]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
+        if not self.event or not self.feature:
+            raise ValueError("declare at least one [[event]] and one [[feature]]")
         names = [f"raw_{name}" for name in self.raw]
         names += [table.name for table in (*self.staging, *self.event)]
         features = [table.name for table in self.feature]
