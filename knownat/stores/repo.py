@@ -194,6 +194,10 @@ def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
         kind = _GUARDED_SQLITE if online.get("type") == "sqlite" else online.get("type")
         path = {"path": _absolute_path(online["path"], root)} if isinstance(online.get("path"), str) else {}
         settings["online_store"] = online | {"type": kind} | path
+    # Unless told so, Feast's own materialize reads by event time: what nobody knew yet goes online.
+    materialization = settings.get("materialization") or {}
+    if isinstance(materialization, dict):
+        settings["materialization"] = {"pull_latest_features": True} | materialization
     return settings
 
 

@@ -14,7 +14,7 @@ In ``feature_store.yaml`` (``type: sqlite`` is opened as this one too)::
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from feast.feature_view import FeatureView
@@ -127,8 +127,13 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
 
 
 def _times(row: OnlineRow) -> tuple[int, int]:
-    event = to_us(row[2])
-    return event, event if row[3] is None else to_us(row[3])
+    event = to_us(_aware(row[2]))
+    return event, event if row[3] is None else to_us(_aware(row[3]))
+
+
+def _aware(when: datetime) -> datetime:
+    # Feast passes both kinds; without a zone it means UTC.
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _as_values(times: tuple[int, int]) -> dict[str, Value]:
