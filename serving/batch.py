@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from knownat.contract.prediction_log import TIMESTAMP
-from knownat.contract.read_plan import ReadPlan
+from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.contract.release import Deployed, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, ReleaseError, RowsNotConserved
@@ -18,10 +19,11 @@ from knownat.scoring.scorer import Scorer
 from knownat.scoring.trial import trial_load
 from serving.prediction_ids import PredictionIds, open_prediction_ids
 
-History = Callable[[pa.Table, str], pa.Table]
-"""Examples and a feature service in; the same rows with every feature out."""
+History = Callable[[pa.Table, ReadPlan], pa.Table]
+"""Examples and a plan in; the same rows out, with each view's stored values and ``<view>__status``."""
 
 BATCH_ROWS = 65_536
+_ADDED = frozenset({"prediction_id", "model", "version", "degraded", "score"})
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def _batches(source: Path, plan: ReadPlan, batch_rows: int) -> Iterator[pa.Table
         raise ConfigError(source, [f"cannot be read as Parquet: {error}"]) from error
     with file:
         have = set(file.schema_arrow.names)
+        if taken := sorted(have & _ADDED):
+            raise ConfigError(source, [f"already has the columns {taken}, which scoring adds"])
         wanted = [*plan.request_keys, "event_timestamp", *plan.client_inputs]
         if missing := [name for name in wanted if name not in have]:
             raise ConfigError(source, [f"lacks the columns {missing}; needed are {wanted}"])
@@ -125,21 +129,34 @@ def _with_question_time(examples: pa.Table, source: Path, plan: ReadPlan) -> pa.
 def _score(
     scorer: Scorer, release: Release, examples: pa.Table, history: History, ids: PredictionIds
 ) -> pa.Table:
-    plan, manifest = release.plan, release.manifest
-    frame = history(examples, plan.feature_service)
-    if len(frame) != len(examples):
-        raise RowsNotConserved(f"{len(examples)} rows went into the join, {len(frame)} came out.")
-    stored = {
-        view.column(f.name): frame[view.column(f.name)].to_pylist()
-        for view in plan.views
-        for f in view.features
-    }
+    plan, manifest, rows = release.plan, release.manifest, len(examples)
+    needed = dict.fromkeys([*plan.request_keys, "event_timestamp", *(i.name for i in plan.request_inputs)])
+    frame = history(examples.select(list(needed)), plan)
+    if len(frame) != rows:
+        raise RowsNotConserved(f"{rows} rows went into the join, {len(frame)} came out.")
+    stored = {name: frame[name].to_pylist() for view in plan.views for name in map(view.column, _names(view))}
     inputs = {i.name: examples[i.name].to_pylist() for i in plan.request_inputs}
     scores = scorer.score(scorer.columns(stored, inputs))
-    listed = pa.array(scores if scores.ndim == 1 else scores.tolist())
-    return (
-        examples.append_column("prediction_id", pa.array(ids.issue(manifest.model, len(examples))))
-        .append_column("model", pa.repeat(manifest.model, len(examples)))
-        .append_column("version", pa.repeat(manifest.version, len(examples)))
-        .append_column("score", listed)
-    )
+    added = {
+        "prediction_id": pa.array(ids.issue(manifest.model, rows)),
+        "model": pa.repeat(manifest.model, rows),
+        "version": pa.repeat(manifest.version, rows),
+        "degraded": _degraded(frame, plan),
+        "score": pa.array(scores.tolist()),
+    }
+    for name, column in added.items():
+        examples = examples.append_column(name, column)
+    return examples
+
+
+def _names(view: PlanView) -> list[str]:
+    return [feature.name for feature in view.features]
+
+
+def _degraded(frame: pa.Table, plan: ReadPlan) -> pa.Array:
+    """Whether any view of a row gave no current value, as online."""
+    degraded = np.zeros(len(frame), dtype=np.bool_)
+    for view in plan.views:
+        present = pc.equal(frame[f"{view.name}__status"], Status.PRESENT.value)
+        degraded |= ~present.to_numpy(zero_copy_only=False).astype(np.bool_)
+    return pa.array(degraded)

@@ -30,19 +30,20 @@ def open_feature_store(repo: Path) -> OpenReader:
 
 
 def open_history(repo: Path) -> History:
-    """Open a repo for the values that were known at each row's own time.
+    """Open a repo for the stored values that were known at each row's own time.
 
     Raises
     ------
     RepoError
         If the repo or its registry is not what it should be.
     """
-    from knownat.stores.history import historical_frame
+    from knownat.stores.history import replay_frame
     from knownat.stores.repo import open_repo
 
     opened = open_repo(repo)
 
-    def history(examples: pa.Table, feature_service: str) -> pa.Table:
-        return historical_frame(opened, examples, feature_service)
+    def history(examples: pa.Table, plan: ReadPlan) -> pa.Table:
+        # By the release's plan: it has what the on-demand views read, which the service does not name.
+        return replay_frame(opened, examples, plan, known_at="event_timestamp")
 
     return history

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from knownat.contract.read_plan import ReadPlan
+from knownat.contract.read_plan import ReadPlan, Status
 from serving.lanes import Lane, LaneFailed
 from serving.prediction_log import LogBook
 from serving.served import ServedModel, ServedModels
@@ -58,8 +58,9 @@ class Readiness:
             return problem
         keys = _nobody(model.plan)
         try:
-            await self.reading.run(lambda: model.reader.read(keys, now_us))
-            problem = None
+            read = await self.reading.run(lambda: model.reader.read(keys, now_us))
+            unread = [view for view, status in read.status.items() if Status.UNAVAILABLE in status]
+            problem = f"views {unread} cannot be read" if unread else None
         except LaneFailed as error:
             problem = f"not readable: {error}"
         self._probed[model.name] = (time.monotonic(), problem)

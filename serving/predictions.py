@@ -70,6 +70,12 @@ def predict(
     return answer
 
 
+def nothing_was_read(read: ReadResult) -> bool:
+    """Whether the store could not be asked for a single row of a single view."""
+    statuses = [status for column in read.status.values() for status in column]
+    return bool(statuses) and all(status is Status.UNAVAILABLE for status in statuses)
+
+
 def document(model: ServedModel, question: Question, answer: Answer, now_us: int) -> dict[str, object]:
     """Lay an answer out as it goes over the wire."""
     views = [

@@ -18,7 +18,7 @@ from serving.lanes import Lane, LaneFailed
 from serving.metrics import Metrics
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
-from serving.predictions import Answer, Moment, document, predict
+from serving.predictions import Answer, Moment, document, nothing_was_read, predict
 from serving.questions import Question, read_question
 from serving.served import ServedModel, ServedModels
 
@@ -89,10 +89,14 @@ class Routes:
 
     async def _read(self, served: ServedModel, question: Question, moment: Moment) -> ReadResult:
         try:
-            return await self.reading.run(lambda: served.reader.read(question.keys, moment.now_us))
+            read = await self.reading.run(lambda: served.reader.read(question.keys, moment.now_us))
         except LaneFailed as error:
             _logger.exception("%s: features could not be read", served.name)
             raise StoreUnavailable(f"The features of '{served.name}' could not be read: {error}.") from error
+        # One view that cannot be read degrades an answer; none that can be read is no answer at all.
+        if nothing_was_read(read):
+            raise StoreUnavailable(f"No view of '{served.name}' could be read. Try again later.")
+        return read
 
     async def _answer(
         self, served: ServedModel, question: Question, read: ReadResult, moment: Moment

@@ -91,11 +91,12 @@ ROWS: dict[str, dict[object, Row]] = {
 
 @dataclass
 class InMemoryFeatures:
-    """Stored rows by view and key; set ``failure`` to make every read raise it."""
+    """Stored rows by view and key; set ``failure`` or ``unavailable`` to break it."""
 
     plan: ReadPlan = PLAN
     rows: Mapping[str, Mapping[object, Row]] = field(default_factory=lambda: ROWS)
     failure: BaseException | None = None
+    unavailable: frozenset[str] = frozenset()
 
     def read(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         if self.failure is not None:
@@ -111,6 +112,8 @@ class InMemoryFeatures:
         return result
 
     def _row(self, view: PlanView, key: object, now_us: int):
+        if view.name in self.unavailable:
+            return Status.UNAVAILABLE, None, None, {}
         found = self.rows[view.name].get(key)
         if found is None:
             return Status.NOT_FOUND, None, None, {}

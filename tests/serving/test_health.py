@@ -44,6 +44,13 @@ def test_a_store_that_cannot_be_read_is_not_ready(service):
     assert service.ask("GET", "/health/live").status_code == 200
 
 
+def test_a_view_that_cannot_be_read_is_not_ready(service):
+    service.reader.unavailable = frozenset({"product"})
+
+    assert ready(service)[1]["store"] == {"basket": "views ['product'] cannot be read"}
+    assert ready(service)[0] == 503
+
+
 def test_a_draining_scorer_is_not_ready_but_answers(service):
     service.drain.begun = True
 

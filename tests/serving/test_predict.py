@@ -269,6 +269,25 @@ def test_a_store_that_fails_is_unavailable_by_name(service, failure):
     assert service.book.counts()["basket/1"].accepted == 0
 
 
+def test_one_view_that_cannot_be_read_degrades_the_answer(service):
+    service.reader.unavailable = frozenset({"product"})
+
+    prediction = service.predict().json()["predictions"][0]
+
+    assert prediction["degraded"] is True
+    assert prediction["views"]["product"] == {"status": "unavailable", "age_seconds": None}
+    assert logged(service)["served__product__status"].to_pylist() == ["unavailable"]
+
+
+def test_no_view_that_can_be_read_is_no_answer(service):
+    service.reader.unavailable = frozenset({"product", "customer_orders"})
+
+    answer = service.predict()
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+    assert service.book.counts()["basket/1"].accepted == 0
+
+
 def test_rows_of_other_entities_are_never_taken_for_ours(service, monkeypatch):
     monkeypatch.setattr(service.reader, "read", lambda keys, now: type(service.reader).read(
         service.reader, {name: [*values, *values] for name, values in keys.items()}, now))  # fmt: skip
