@@ -11,7 +11,7 @@ from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
 from knownat.errors import BadKey
 from knownat.stores.codec import RowField, row_dtype
 from knownat.stores.codec_read import Codes, record_times, row_times
-from knownat.stores.row_keys import ViewName
+from knownat.stores.row_keys import Entities, ViewName
 from knownat.stores.rows import RowReads
 from knownat.stores.view_rows import Question, ViewRows
 
@@ -59,7 +59,7 @@ class _PlannedView:
         keys = {key.view_key: key.dtype for key in view.keys}
         self.rows = ViewRows(store, ViewName(project, view.name), keys=keys, wanted=wanted)
         asked_as = {key.view_key: key.request_key for key in view.keys}
-        self.request_keys = [asked_as[name] for name in self.rows.key_order]
+        self.request_keys = tuple(asked_as[name] for name in self.rows.key_order)
         self.ttl_us = view.ttl_us
         self.nothing: list[object] = [None] * len(wanted)
         self.codes: Codes = {
@@ -130,11 +130,17 @@ class PackedReader:
 
     def _questions(self, keys: Mapping[str, Sequence[object]]) -> tuple[list[Question], int]:
         count = max((len(column) for column in keys.values()), default=1)
-        try:
-            columns = [[keys[name] for name in view.request_keys] for view in self._views]
-        except KeyError as error:
-            raise BadKey(f"Key {error} is missing.") from error
-        return [v.rows.question(c, count) for v, c in zip(self._views, columns, strict=True)], count
+        if any(len(column) != count for column in keys.values()):
+            raise BadKey("Every key must have the same number of rows.")
+        # Views of one subject ask for the same entities: these are encoded once.
+        encoded: dict[tuple[object, ...], tuple[Entities, npt.NDArray[np.intp]]] = {}
+        questions = []
+        for view in self._views:
+            named = (view.request_keys, *view.rows.dtypes)
+            if (known := encoded.get(named)) is None:
+                known = encoded[named] = _entities(view, keys, count)
+            questions.append(view.rows.question(*known))
+        return questions, count
 
     def _one(self, keys: list[bytes | None], found: list[bytes | None], now_us: int) -> OneRow:
         one = OneRow([], [], [], [])
@@ -215,6 +221,20 @@ class PackedReader:
             result.status[view.plan.name] = status
             first += len(question.keys)
         return result
+
+
+def _entities(
+    view: _PlannedView, keys: Mapping[str, Sequence[object]], count: int
+) -> tuple[Entities, npt.NDArray[np.intp]]:
+    try:
+        columns = [keys[name] for name in view.request_keys]
+    except KeyError as error:
+        raise BadKey(f"Key {error} is missing.") from error
+    places = np.arange(count)
+    if any(None in column for column in columns):
+        whole = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
+        columns, places = [[column[i] for i in whole] for column in columns], places[whole]
+    return Entities(view.rows.dtypes, columns, len(places)), places
 
 
 def _flat(asked: list[Question]) -> list[bytes]:

@@ -72,8 +72,9 @@ class _Script:
         self.text = text
         self.digest = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
-    def call(self, keys: Sequence[bytes], arguments: Sequence[bytes] = ()) -> bytes:
-        return pack(b"EVALSHA", self.digest, b"%d" % len(keys), *keys, *arguments)
+    def call(self, prefix: bytes, keys: Sequence[bytes], values: Sequence[bytes] = ()) -> bytes:
+        count = b"%d" % len(keys)
+        return pack(b"EVALSHA", self.digest, count, keys=keys, prefix=prefix, values=values)
 
 
 _WRITER, _READER = _Script(_WRITE), _Script(_READ)
@@ -107,12 +108,11 @@ class RedisRows:
         """Return the rows under these keys in one round trip, None where there is none."""
         if not keys:
             return []
-        named = [_ROWS + key for key in keys]
         if len(keys) <= _FEW:
-            (answer,) = self._read.ask(pack(b"MGET", *named))
+            (answer,) = self._read.ask(pack(b"MGET", keys=keys, prefix=_ROWS))
             self._read.check([answer])
             return self._few(answer, len(keys))
-        (answer,) = self._asked(self._read, _READER, [_READER.call(named)])
+        (answer,) = self._asked(self._read, _READER, [_READER.call(_ROWS, keys)])
         return self._many(answer, len(keys))
 
     async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -122,17 +122,22 @@ class RedisRows:
         named = [_ROWS + key for key in keys]
         try:
             async with asyncio.timeout(self._deadline):
-                if len(keys) <= _FEW:
-                    return self._few(await self._client().execute_command("MGET", *named), len(keys))
-                return self._many(await self._joined(named), len(keys))
+                try:
+                    return await self._asked_async(named)
+                except redis.ConnectionError:
+                    # An idle connection that Redis closed says nothing about Redis now.
+                    return await self._asked_async(named)
         except (redis.RedisError, OSError, ValueError) as error:
             raise self._read.unavailable(error) from error
 
-    async def _joined(self, named: Sequence[bytes]) -> object:
+    async def _asked_async(self, named: Sequence[bytes]) -> list[bytes | None]:
+        ask, count = self._client().execute_command, len(named)
+        if count <= _FEW:
+            return self._few(await ask("MGET", *named), count)
         try:
-            return await self._client().execute_command("EVALSHA", _READER.digest, len(named), *named)
+            return self._many(await ask("EVALSHA", _READER.digest, count, *named), count)
         except redis.exceptions.NoScriptError:
-            return await self._client().execute_command("EVAL", _READ, len(named), *named)
+            return self._many(await ask("EVAL", _READ, count, *named), count)
 
     def _client(self) -> Any:
         if self._async is None:
@@ -191,7 +196,7 @@ class RedisRows:
         commands = [pack(b"HSET", _SCHEMAS + view.prefix, schema.identity, schema.text.encode())]
         for first in range(0, len(keys), _KEYS_A_SCRIPT):
             some = slice(first, first + _KEYS_A_SCRIPT)
-            commands.append(_WRITER.call([_ROWS + key for key in keys[some]], rows[some]))
+            commands.append(_WRITER.call(_ROWS, keys[some], rows[some]))
         answers = self._asked(self._write, _WRITER, commands)
         stored = sum(answer for answer in answers[1:] if isinstance(answer, int))
         return Stored(stored, len(keys) - stored)
@@ -200,7 +205,7 @@ class RedisRows:
         """Record the time up to which visible rows are in; it never goes back."""
         # Behind a byte that the script skips, as a row's version is, the later time outranks.
         value = b"\1" + (us + BIAS).to_bytes(8, "big")
-        self._asked(self._write, _WRITER, [_WRITER.call([_WATERMARKS + view.prefix], [value])])
+        self._asked(self._write, _WRITER, [_WRITER.call(_WATERMARKS, [view.prefix], [value])])
 
     def _asked(self, wire: RedisWire, script: _Script, commands: list[bytes]) -> list[object]:
         """Run commands of one script; a server that does not know it yet is told once."""

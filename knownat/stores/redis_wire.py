@@ -230,7 +230,18 @@ def _answer(connection: Any) -> object:
         return refused
 
 
-def pack(*parts: bytes) -> bytes:
-    """Pack one command and its arguments as Redis reads them."""
-    head = b"*%d\r\n" % len(parts)
-    return head + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+def pack(
+    *parts: bytes, keys: Sequence[bytes] = (), prefix: bytes = b"", values: Sequence[bytes] = ()
+) -> bytes:
+    """Pack one command as Redis reads it: its words, then keys behind a prefix, then values."""
+    count = len(parts) + len(keys) + len(values)
+    return b"".join((b"*%d\r\n" % count, _strings(parts), _strings(keys, prefix), _strings(values)))
+
+
+def _strings(parts: Sequence[bytes], prefix: bytes = b"") -> bytes:
+    lengths = set(map(len, parts))
+    if len(lengths) == 1:
+        # Keys and rows of one schema have one length: one join instead of a step for each.
+        head = b"$%d\r\n%b" % (lengths.pop() + len(prefix), prefix)
+        return b"%b%b\r\n" % (head, (b"\r\n" + head).join(parts))
+    return b"".join([b"$%d\r\n%b%b\r\n" % (len(prefix) + len(part), prefix, part) for part in parts])

@@ -10,8 +10,10 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from knownat.errors import BadKey, ConfigError
@@ -106,38 +108,43 @@ def row_key(prefix: bytes, entity: bytes) -> bytes:
     )
 
 
-def int_row_keys(prefix: bytes, values: np.ndarray) -> list[bytes]:
-    """Return the keys of entities that one int64 names, without a Python step for each."""
-    width = len(prefix) + _INT.size
-    keys = np.empty((len(values), width), dtype=np.uint8)
-    keys[:, : len(prefix)] = np.frombuffer(prefix, dtype=np.uint8)
-    keys[:, len(prefix)] = 1
-    biased = values.astype(np.int64).view(np.uint64) ^ np.uint64(BIAS)
-    keys[:, len(prefix) + 1 :] = biased.astype(">u8").view(np.uint8).reshape(-1, 8)
-    listed: list[bytes] = keys.view(f"V{width}").ravel().tolist()
-    return listed
+class Entities:
+    """Many entities, encoded once for all the views that they name rows of."""
+
+    def __init__(self, dtypes: Sequence[str], columns: Sequence[Any], count: int) -> None:
+        self._ints: npt.NDArray[np.uint8] | None = None
+        self._encoded: Sequence[bytes] = ()
+        if not dtypes:
+            self._encoded = [b""] * count
+        elif list(dtypes) == ["int64"]:
+            self._ints = _int_bytes(columns[0])
+        else:
+            self._encoded = [entity_bytes(dtypes, values) for values in zip(*columns, strict=True)]
+
+    def row_keys(self, prefix: bytes) -> list[bytes]:
+        """Return the keys of the entities' rows in a view."""
+        if self._ints is None:
+            return [row_key(prefix, entity) for entity in self._encoded]
+        count, width = self._ints.shape
+        keys = np.empty((count, len(prefix) + width), dtype=np.uint8)
+        keys[:, : len(prefix)] = np.frombuffer(prefix, dtype=np.uint8)
+        keys[:, len(prefix) :] = self._ints
+        listed: list[bytes] = keys.view(f"V{keys.shape[1]}").ravel().tolist()
+        return listed
 
 
-def row_keys(
-    prefix: bytes, dtypes: Sequence[str], columns: Sequence[Sequence[object]], count: int
-) -> list[bytes]:
-    """Return the keys of many entities; ``columns`` are their join keys in order of name, none null.
-
-    Raises
-    ------
-    BadKey
-        If a value is of another type than its key.
-    """
-    if not dtypes:
-        return [prefix] * count
-    if list(dtypes) == ["int64"] and count:
-        if set(map(type, columns[0])) != {int}:
-            raise BadKey("A key must be a 64-bit integer.")
-        try:
-            return int_row_keys(prefix, np.array(columns[0], dtype=np.int64))
-        except OverflowError as error:
-            raise BadKey("A key must be a 64-bit integer.") from error
-    return [row_key(prefix, entity_bytes(dtypes, values)) for values in zip(*columns, strict=True)]
+def _int_bytes(values: Any) -> npt.NDArray[np.uint8]:
+    if not isinstance(values, np.ndarray) and set(map(type, values)) - {int}:
+        raise BadKey("A key must be a 64-bit integer.")
+    try:
+        integers = np.array(values, dtype=np.int64)
+    except OverflowError as error:
+        raise BadKey("A key must be a 64-bit integer.") from error
+    encoded = np.empty((len(integers), _INT.size), dtype=np.uint8)
+    encoded[:, 0] = 1
+    biased = integers.view(np.uint64) ^ np.uint64(BIAS)
+    encoded[:, 1:] = biased.astype(">u8").view(np.uint8).reshape(-1, 8)
+    return encoded
 
 
 def table_keys(view: ViewName, keys: Sequence[RowField], table: pa.Table) -> list[bytes]:
@@ -149,10 +156,10 @@ def table_keys(view: ViewName, keys: Sequence[RowField], table: pa.Table) -> lis
         If a key column is of another type than declared.
     """
     columns = [_key_column(view, field, table[field.name]) for field in keys]
-    if len(keys) == 1 and keys[0].dtype == "int64":
-        return int_row_keys(view.prefix, columns[0].to_numpy())
     dtypes = [field.dtype for field in keys]
-    return row_keys(view.prefix, dtypes, [column.to_pylist() for column in columns], table.num_rows)
+    whole_numbers = dtypes == ["int64"]
+    values = [column.to_numpy() if whole_numbers else column.to_pylist() for column in columns]
+    return Entities(dtypes, values, table.num_rows).row_keys(view.prefix)
 
 
 def _key_column(view: ViewName, field: RowField, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from knownat.errors import BadKey, CorruptRow, SchemaMismatch, UnknownSchema
+from knownat.errors import CorruptRow, SchemaMismatch, UnknownSchema
 from knownat.stores.codec import IDENTITY, VERSION, RowField, are_intact, is_intact, row_dtype
 from knownat.stores.codec_read import RowDecoder
-from knownat.stores.row_keys import ViewName, entity_bytes, row_key, row_keys
+from knownat.stores.row_keys import Entities, ViewName, entity_bytes, row_key
 from knownat.stores.rows import RowReads
 
 
@@ -40,8 +40,8 @@ class ViewRows:
         self.name = name
         self.wanted = tuple(wanted)
         self.key_order = sorted(keys)
-        self._dtypes = [row_dtype(keys[key]) for key in self.key_order]
-        self._keys = tuple(RowField(k, d) for k, d in zip(self.key_order, self._dtypes, strict=True))
+        self.dtypes = [row_dtype(keys[key]) for key in self.key_order]
+        self._keys = tuple(RowField(k, d) for k, d in zip(self.key_order, self.dtypes, strict=True))
         self._prefix = name.prefix
         self._store = store
         self._decoders: dict[bytes, RowDecoder] = {}
@@ -50,23 +50,11 @@ class ViewRows:
         """Return the key of one entity, its values given in ``key_order``; None for a null key."""
         if None in values:
             return None
-        return row_key(self._prefix, entity_bytes(self._dtypes, values))
+        return row_key(self._prefix, entity_bytes(self.dtypes, values))
 
-    def question(self, columns: Sequence[Sequence[object]], count: int) -> Question:
-        """Return the keys of many entities, their columns given in ``key_order``.
-
-        Raises
-        ------
-        BadKey
-            If a column has another length, or a value another type than its declaration.
-        """
-        if any(len(column) != count for column in columns):
-            raise BadKey(f"{self.name}: every key must have {count} rows.")
-        places = np.arange(count)
-        if any(None in column for column in columns):
-            whole = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
-            columns, places = [[column[i] for i in whole] for column in columns], places[whole]
-        return Question(row_keys(self._prefix, self._dtypes, columns, len(places)), places)
+    def question(self, entities: Entities, places: npt.NDArray[np.intp]) -> Question:
+        """Return the keys of many entities and where their rows belong in the answer."""
+        return Question(entities.row_keys(self._prefix), places)
 
     def one(self, key: bytes, row: bytes) -> list[object]:
         """Check and decode one row.
