@@ -22,7 +22,8 @@ from knownat.stores.rows import Stored
 _FIRST_MAP_BYTES = 1 << 30
 _MOST_READERS = 1_022
 _TABLES = (b"rows", b"schemas", b"watermarks")
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+# LMDB reports a write that stopped half way, as the last one to fill a disk does, as EIO.
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 _DELETED_AT_ONCE = 10_000
 _SCANNED_AT_ONCE = 1_000
 
@@ -177,8 +178,8 @@ class LmdbRows:
         except lmdb.Error as error:
             if error.code in _NO_ROOM or isinstance(error, lmdb.DiskError):
                 raise StoreFull(
-                    f"{self.path}: no room on the disk ({error}); nothing was written, and what was "
-                    "stored is still there. Free some space and write again."
+                    f"{self.path}: no room on the disk, or it failed ({error}). Nothing was written; what "
+                    "was stored is still there. Free some space and write again."
                 ) from error
             raise StoreUnavailable(f"{self.path} cannot be {what}: {error}. Check the folder.") from error
 
