@@ -6,8 +6,10 @@ from it, so a mixed batch or a torn row shows.
 
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pyarrow as pa
 
@@ -63,35 +65,54 @@ def generations(store: RowStore) -> set[int | None]:
     }
 
 
-def main() -> None:
-    job, where, *numbers = sys.argv[1:]
-    store = open_rows(where)
-    if job == "write":
-        for generation in range(*map(int, numbers)):
-            write_generation(store, generation)
-            sys.stdout.write(f"{generation}\n")
-            sys.stdout.flush()
-    elif job == "read":
-        (last,) = map(int, numbers)
-        reads = 0
-        while (seen := generations(store)) != {last}:
-            reads += 1
-            assert len(seen) == 1, f"one batch, two generations: {seen}"
-            if reads == 1:
-                sys.stdout.write("reading\n")
-                sys.stdout.flush()
-    elif job == "bulk":
-        write_generation(store, 2, entities=int(numbers[0]))
-    elif job == "starve":
-        (most_bytes,) = map(int, numbers)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-        try:
-            for generation in range(1, 1_000):
-                write_generation(store, generation, entities=ENTITIES * generation)
-                sys.stdout.write(f"{generation}\n")
-        except KnownatError as error:
-            sys.stdout.write(f"{type(error).__name__}: {error}\n")
+def say(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
+
+def write(where: str, *span: int) -> None:
+    store = open_rows(where)
+    for generation in range(*span):
+        write_generation(store, generation)
+        say(generation)
+
+
+def bulk(where: str, entities: int) -> None:
+    write_generation(open_rows(where), 2, entities=entities)
+
+
+def read(where: str, last: int) -> None:
+    store = open_rows(where)
+    reads = 0
+    while (seen := generations(store)) != {last}:
+        reads += 1
+        assert len(seen) == 1, f"one batch, two generations: {seen}"
+        if reads == 1:
+            say("reading")
+
+
+def hold(where: str) -> None:
+    """Stay inside one read: between reads, a reader has no place in LMDB's table."""
+    with lmdb.open(where, max_dbs=3) as env, env.begin():
+        say("holding")
+        sys.stdin.read()
+
+
+def starve(where: str, most_bytes: int) -> None:
+    """Write ever larger generations until no file may grow any more."""
+    store = open_rows(where)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    try:
+        for generation in range(1, 1_000):
+            write_generation(store, generation, entities=ENTITIES * generation)
+            say(generation)
+    except KnownatError as error:
+        say(f"{type(error).__name__}: {error}")
+
+
+JOBS: dict[str, Callable[..., None]] = {
+    "write": write, "bulk": bulk, "read": read, "hold": hold, "starve": starve,
+}  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    JOBS[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

@@ -69,8 +69,8 @@ def test_a_full_disk_is_named_and_what_was_stored_stays(tmp_path: Path) -> None:
 
 def test_a_killed_readers_place_is_cleared_by_the_next_write(rows: LmdbRows) -> None:
     write_generation(rows, 1)
-    with running("read", rows.path, 2) as reader:
-        assert wait_for_line(reader) == "reading"
+    with running("hold", rows.path) as reader:
+        assert wait_for_line(reader) == "holding"
         reader.kill()
         reader.wait()
         write_generation(rows, 3)
