@@ -67,11 +67,9 @@ def _seal_locked(path: Path) -> Path | None:
 
 def _write_segment(segment: Path, table: pa.Table, torn_bytes: int) -> None:
     staged = segment.with_name(f".{segment.name}")
-    texts = [field.name for field in table.schema if field.type == pa.string()]
     table = table.replace_schema_metadata({TORN_BYTES: str(torn_bytes)})
     with staged.open("wb") as file:
-        # A dictionary takes every NaN for one value; without it doubles stay exact to the bit.
-        pq.write_table(table, file, compression="zstd", use_dictionary=texts)
+        pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
     staged.rename(segment)

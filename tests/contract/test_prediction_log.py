@@ -62,11 +62,17 @@ def ids(root, start=START, end=START + HOUR, **given):
 
 
 def test_sealing_changes_where_rows_lie_and_nothing_else(tmp_path):
-    book = LogBook(tmp_path, max_bytes=1)  # a journal a row
+    book = LogBook(tmp_path, max_bytes=1)  # a journal an append
     log = book.predictions("basket", "1", SCHEMA)
     payload_nan = struct.unpack("<d", b"\x01\x00\x00\x00\x00\x00\xf8\x7f")[0]
-    for number, mean in enumerate([payload_nan, math.nan, math.inf, -0.0, 0.0, None, 5e-324]):
-        log.append([row_of(SCHEMA, number, orders__mean=mean, orders__count=2**63 - 1 - number)])
+    means = [payload_nan, math.nan, math.inf, -0.0, 0.0, None, 5e-324]
+    for first in (0, 10):
+        log.append(
+            [
+                row_of(SCHEMA, first + n, orders__mean=mean, orders__count=2**63 - 1 - n)
+                for n, mean in enumerate(means)
+            ]
+        )
 
     before = read_predictions(tmp_path, "basket", start=START, end=START + HOUR)
     book.close()
@@ -76,7 +82,7 @@ def test_sealing_changes_where_rows_lie_and_nothing_else(tmp_path):
         return [None if v is None else struct.pack("<d", v) for v in table["orders__mean"].to_pylist()]
 
     assert journals_in(tmp_path / "basket" / "1") == []
-    assert len(list((tmp_path / "basket" / "1").glob("segment-*"))) == 7
+    assert len(list((tmp_path / "basket" / "1").glob("segment-*"))) == 2
     assert before.schema == after.schema
     assert bits(before) == bits(after)
     assert bits(after)[0] != bits(after)[1]
