@@ -32,6 +32,10 @@ class ConfigError(KnownatError):
         self.source = source
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is rebuilt from its message alone, which would not survive the way between processes.
+        return type(self), (self.source, self.problems)
+
 
 class RepoError(KnownatError):
     """The feature repo, its registry or its tables are not what they should be."""

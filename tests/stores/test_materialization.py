@@ -140,7 +140,7 @@ def test_an_older_or_repeated_write_does_not_undo_a_newer_one(own: Repo) -> None
     key = entity_key([1], key_types(view))
     write_orders(own.path, [(1, 1, 1, 1)])
     step(own, 2)
-    writes = [(10, 10, "newest"), (10, 9, "corrected later"), (8, 20, "older event"), (10, 10, "newest")]
+    writes = [(10, 10, "newest"), (10, 10, "newest"), (8, 20, "older event"), (10, 9, "known before")]
     for event, created, channel in writes:
         row = (key, {"last_channel": Value(string_val=channel)}, shop.at(event), shop.at(created))
         own.store.provider.online_write_batch(own.store.config, view, [row], None)

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 
-from knownat.errors import ConfigError, RepoError
+from knownat.errors import ConfigError, RepoError, RowsNotConserved
 from knownat.stores.history import historical_frame, replay_frame
 from knownat.stores.offline import AsOfOfflineStore
 from knownat.stores.plan import compile_read_plan
@@ -224,3 +225,18 @@ def test_a_replay_that_knew_everything_at_once_is_the_historical_frame(repo: Rep
 def test_a_plan_names_what_cannot_be_served(repo: Repo) -> None:
     with pytest.raises(ConfigError, match="no on-demand view has a request input 'now_us'"):
         compile_read_plan(repo, "churn", question_time_input="now_us")
+
+
+# Ibis still calls what DuckDB has renamed.
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["file", "duckdb"])
+def test_a_store_that_drops_or_reorders_examples_is_caught(
+    shop_copy: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(shop_copy)
+    settings = load_config(shop_copy)
+    settings.offline_config = {"type": kind}
+    other = Repo(shop_copy, FeatureStore(config=settings))
+    asked = shop.examples().filter(pc.is_valid(shop.examples()["customer_id"]))
+    with pytest.raises(RowsNotConserved):
+        historical_frame(other, asked, "reach")

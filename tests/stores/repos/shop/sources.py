@@ -6,11 +6,16 @@ orders = FileSource(
     timestamp_field="event_timestamp",
     created_timestamp_column="created_timestamp",
 )
-# A folder of files, whose time columns have names of their own.
+# A folder of files with names of their own; one time goes by its old name, one by its new.
 sales = FileSource(
     name="sales",
     path="data/sales",
-    timestamp_field="event_timestamp",
-    created_timestamp_column="published",
-    field_mapping={"happened": "event_timestamp", "code": "region_code", "sum_x": "sales_y"},
+    timestamp_field="happened",
+    created_timestamp_column="created_timestamp",
+    field_mapping={
+        "happened": "event_timestamp",
+        "published": "created_timestamp",
+        "code": "region_code",
+        "sum_x": "sales_y",
+    },
 )

@@ -1,0 +1,243 @@
+"""A small shop's model, its release and its prediction log, made of numbers with known answers."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from knownat.contract.model_spec import ModelSpec
+from knownat.contract.prediction_log import LABEL_SCHEMA, prediction_schema
+from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan
+from knownat.contract.release import (
+    Deployed,
+    Deployment,
+    Interval,
+    ModelDeployment,
+    Release,
+    publish_release,
+    stage_release,
+    write_deployment,
+)
+from knownat.contract.schema import Column, FeatureSchema
+from knownat.contract.workspace import Workspace
+from monitoring.metrics import Scored, measure_all
+
+MODEL, VERSION = "will_return", "v1"
+START = datetime(2024, 3, 4, tzinfo=UTC)
+END = START + timedelta(days=1)
+CITIES = ("Athens", "Bergen", "Cork", "Dijon")
+
+SCHEMA = FeatureSchema(
+    columns=(
+        Column(name="orders__order_value_eur_30d", dtype="float64"),
+        Column(name="orders__order_count_30d", dtype="int64"),
+        Column(name="orders__refund_share_30d", dtype="float64"),
+        Column(name="orders__is_member", dtype="bool"),
+        Column(name="profile__city", dtype="category", categories=CITIES),
+        Column(name="profile__age_days", dtype="float64"),
+    )
+)
+_DTYPES = ("float64", "int64", "float64", "bool")
+PLAN = ReadPlan(
+    project="shop",
+    feature_service=MODEL,
+    views=(
+        PlanView(
+            name="orders",
+            keys=(PlanKey(view_key="customer_id", request_key="customer_id", dtype="int64"),),
+            ttl_us=0,
+            features=tuple(
+                PlanFeature(name=column.name.partition("__")[2], dtype=dtype)
+                for column, dtype in zip(SCHEMA.columns, _DTYPES, strict=False)
+            ),
+        ),
+        PlanView(
+            name="profile",
+            keys=(PlanKey(view_key="customer_id", request_key="customer_id", dtype="int64"),),
+            ttl_us=0,
+            features=(
+                PlanFeature(name="city", dtype="string"),
+                PlanFeature(name="age_days", dtype="float64"),
+            ),
+        ),
+    ),
+    output_columns=SCHEMA.names,
+)
+
+
+def make_spec(**monitoring: int | float) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "name": MODEL,
+            "description": "Will this customer come back within a month?",
+            "owner": "growth@example.org",
+            "runbook": "docs/how-to/runbook.md",
+            "task": "binary",
+            "feature_service": MODEL,
+            "examples": {"sql": f"{MODEL}.sql", "keys": {"customer_id": "int64"}},
+            "time": {
+                "cutoff": datetime(2024, 3, 1, tzinfo=UTC),
+                "validation_days": 10,
+                "gap_hours": 24,
+                "test_days": 30,
+            },
+            "metric": "auc",
+            "monitoring": {"label_wait_hours": 48, "min_rows": 200, **monitoring},
+        }
+    )
+
+
+def make_features(rows: int, *, seed: int, shift: float = 0.0) -> pa.Table:
+    """Draw model columns; ``shift`` moves the first by as many standard deviations."""
+    random = np.random.default_rng(seed)
+    refunds = np.where(random.random(rows) < 0.7, 0.0, random.random(rows))
+    age = np.where(random.random(rows) < 0.1, np.nan, random.exponential(400, rows))
+    return pa.table(
+        {
+            "orders__order_value_eur_30d": 40 + 10 * (random.normal(size=rows) + shift),
+            "orders__order_count_30d": random.poisson(30, rows),
+            "orders__refund_share_30d": refunds,
+            "orders__is_member": random.random(rows) < 0.4,
+            "profile__city": random.choice(CITIES, rows, p=[0.4, 0.3, 0.2, 0.1]),
+            "profile__age_days": pa.array(age, from_pandas=True),
+        }
+    )
+
+
+def make_labels(features: pa.Table, *, seed: int, noise: float = 1.0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    value, city = features["orders__order_value_eur_30d"].to_numpy(), features["profile__city"].to_pylist()
+    pull = (np.nan_to_num(value, nan=40, posinf=40, neginf=40) - 40) / 10
+    pull = pull + np.array([{"Athens": 0.5}.get(c, 0) for c in city]) + noise * random.normal(size=len(value))
+    return (pull > 0.3).astype(np.float64)
+
+
+@dataclass
+class Shop:
+    """A workspace with one deployed release, whose log a test fills."""
+
+    workspace: Workspace
+    release: Release
+
+    def log(self, features: pa.Table, *, name: str = "a", **columns: pa.Array) -> pa.Table:
+        """Write predictions for these features, spread evenly over the window."""
+        table = self.rows(features, name=name)
+        for column, values in columns.items():
+            table = table.set_column(table.column_names.index(column), column, values)
+        self.write(table, name=name)
+        return table
+
+    def rows(self, features: pa.Table, *, name: str = "a") -> pa.Table:
+        n = features.num_rows
+        step = (END - START) / max(n, 1)
+        when = [START + i * step for i in range(n)]
+        logged = {name: features[name] for name in features.column_names}
+        values = {
+            "prediction_id": [f"{MODEL}.{name}{i:06d}" for i in range(n)],
+            "request_id": [f"r{i}" for i in range(n)],
+            "logged_at": when,
+            "event_timestamp": when,
+            "model": [MODEL] * n,
+            "version": [VERSION] * n,
+            "role": ["champion"] * n,
+            "key__customer_id": list(range(n)),
+            "degraded": [False] * n,
+            "score": self.score(features),
+            "latency_us": [150] * n,
+        }
+        for view in PLAN.views:
+            values[f"served__{view.name}__event_timestamp"] = when
+            values[f"served__{view.name}__created_timestamp"] = when
+            values[f"served__{view.name}__status"] = ["present"] * n
+        schema = prediction_schema(PLAN)
+        return pa.table(
+            {f.name: logged.get(f.name, values.get(f.name)) for f in schema if f.name in {*logged, *values}}
+        ).cast(pa.schema([f for f in schema if f.name in {*logged, *values}]))
+
+    def score(self, features: pa.Table) -> np.ndarray:
+        booster = lightgbm.Booster(model_str=self.release.read_bytes("model.txt").decode())
+        lacking = [c for c in SCHEMA.columns if c.name not in features.column_names]
+        for column in lacking:
+            features = features.append_column(column.name, pa.nulls(features.num_rows))
+        if not features.num_rows:
+            return np.zeros(0)
+        return np.asarray(booster.predict(SCHEMA.matrix(features), num_threads=1))
+
+    def write(self, table: pa.Table, *, name: str = "a", version: str = VERSION) -> None:
+        folder = self.workspace.predictions / MODEL / version
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / f"segment-{name}.parquet")
+
+    def post_labels(self, predictions: pa.Table, labels: np.ndarray, *, after: timedelta) -> None:
+        """Post a label for each prediction, so long after its question."""
+        when = [moment + after for moment in predictions["event_timestamp"].to_pylist()]
+        folder = self.workspace.predictions / "labels"
+        folder.mkdir(parents=True, exist_ok=True)
+        table = pa.table(
+            {
+                "prediction_id": predictions["prediction_id"],
+                "label": labels,
+                "label_timestamp": when,
+                "logged_at": when,
+            }
+        )
+        pq.write_table(table.cast(LABEL_SCHEMA), folder / "segment-l.parquet")
+
+
+def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **monitoring: int | float) -> Shop:
+    """Train a real model on generated rows and release it."""
+    workspace = Workspace.at(folder / "feature_repo")
+    workspace.models.mkdir(parents=True)
+    features = make_features(rows, seed=1)
+    label = make_labels(features, seed=2)
+    booster = lightgbm.train(
+        {"objective": "binary", "num_threads": 1, "verbosity": -1, "num_leaves": 7},
+        lightgbm.Dataset(SCHEMA.matrix(features), label, categorical_feature=list(SCHEMA.categorical)),
+        num_boost_round=20,
+    )
+    held_out = make_features(4_000, seed=3)
+    held_out_score = np.asarray(booster.predict(SCHEMA.matrix(held_out), num_threads=1))
+    scored = Scored.of(make_labels(held_out, seed=4), held_out_score)
+    metrics = measure_all(("auc", "log_loss", "ece"), scored)
+    score = np.asarray(booster.predict(SCHEMA.matrix(features), num_threads=1))
+    release_folder = workspace.releases / MODEL / version
+    with stage_release(release_folder) as staged:
+        (staged / "model.txt").write_text(booster.model_to_string())
+        (staged / "read_plan.json").write_text(PLAN.model_dump_json())
+        pq.write_table(
+            features.append_column("label", pa.array(label)).append_column("score", pa.array(score)),
+            staged / "baseline.parquet",
+        )
+        release = publish_release(
+            staged, release_folder, _manifest(make_spec(**monitoring), metrics, version)
+        )
+    deployed = Deployed(version=version, digest=release.digest)
+    write_deployment(workspace.deployment, Deployment(models={MODEL: ModelDeployment(champion=deployed)}))
+    return Shop(workspace, release)
+
+
+def _manifest(spec: ModelSpec, metrics: dict[str, Interval], version: str) -> dict[str, object]:
+    return {
+        "model": MODEL,
+        "version": version,
+        "spec": spec,
+        "feature_schema": SCHEMA,
+        "training_start": datetime(2024, 1, 1, tzinfo=UTC),
+        "training_end": datetime(2024, 2, 28, tzinfo=UTC),
+        "cutoff": datetime(2024, 3, 1, tzinfo=UTC),
+        "training_rows": 6_000,
+        "best_iteration": 20,
+        "threads": 1,
+        "code_commit": "0" * 40,
+        "lock_digest": "0" * 64,
+        "lightgbm_version": lightgbm.__version__,
+        "created_at": datetime(2024, 3, 1, tzinfo=UTC),
+        "metrics": metrics,
+        "baselines": {},
+        "slices": {},
+        "gates": (),
+    }
