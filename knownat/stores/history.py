@@ -34,8 +34,7 @@ def historical_frame(repo: Repo, examples: pa.Table | pd.DataFrame, feature_serv
         raise RepoError(f"The examples already have columns {taken}. Rename them in the examples' SQL.")
     asked = table.select(_needed(service, table))
     job = repo.store.get_historical_features(
-        # Arrow-backed columns keep integers with nulls exact on their way through pandas.
-        entity_df=asked.to_pandas(types_mapper=pd.ArrowDtype),
+        entity_df=_as_pandas(asked),
         features=repo.store.get_feature_service(feature_service),
         full_feature_names=True,
         filter_by_created_timestamp=True,
@@ -117,6 +116,15 @@ def _check_conserved(asked: pa.Table, found: pa.Table) -> None:
         given, back = asked[name], found[name]
         if not back.cast(given.type).equals(given):
             raise RowsNotConserved(f"The rows came back in another order: column '{name}' differs.")
+
+
+def _as_pandas(asked: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = asked.to_pandas()
+    for name in asked.column_names:
+        if pa.types.is_integer(asked[name].type) and asked[name].null_count:
+            # pandas' own integers become doubles beside a null; Arrow's stay exact.
+            frame[name] = asked[name].to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
 
 
 def _as_arrow(examples: pa.Table | pd.DataFrame) -> pa.Table:

@@ -1,6 +1,7 @@
 """Laws of the as-of join, held against a brute-force reference on generated histories."""
 
 import math
+import random
 from typing import Any
 
 import polars as pl
@@ -14,13 +15,39 @@ from tests.laws.oracle import Row, as_of, newest, order_of
 # Few instants around the epoch, so that ties, late rows and corrections are common.
 INSTANTS = st.integers(-12, 12)
 KEYS = st.sampled_from([1, 2, 3])
-COUNTS = st.none() | st.integers(-2, 2) | st.just(2**53 + 1)
-MEANS = st.none() | st.sampled_from([float("nan"), float("-inf"), -1.5, 0.0, 2.0])
-NAMES = st.none() | st.sampled_from(["", "a", "ab", "\0", "é"])
-VALUES = st.fixed_dictionaries({"count": COUNTS, "mean": MEANS, "name": NAMES})
+CHOICES: dict[str, list[Any]] = {
+    "count": [None, -2, 0, 1, 2**53 + 1],
+    "mean": [None, float("nan"), float("-inf"), -1.5, 0.0, 2.0],
+    "name": [None, "", "a", "ab", "\0", "é"],
+}
+VALUES = st.fixed_dictionaries({name: st.sampled_from(choices) for name, choices in CHOICES.items()})
 ROWS = st.builds(Row, key=KEYS | st.none(), event=INSTANTS, created=INSTANTS, values=VALUES)
-HISTORIES = st.lists(ROWS, max_size=40)
-QUESTIONS = st.lists(st.tuples(KEYS | st.just(4) | st.none(), INSTANTS, INSTANTS), max_size=40)
+
+
+def crowded_history(seed: int) -> list[Row]:
+    """Make a history so full that every rule decides somewhere; lists grown by hypothesis stay thin."""
+    dice = random.Random(seed)
+    return [
+        Row(
+            dice.choice([1, 1, 2, None]),
+            dice.randrange(-5, 6),
+            dice.randrange(-5, 6),
+            {name: dice.choice(choices) for name, choices in CHOICES.items()},
+        )
+        for _ in range(dice.randrange(2, 60))
+    ]
+
+
+def crowded_questions(seed: int) -> list[tuple[int | None, int, int]]:
+    dice = random.Random(seed)
+    return [(dice.choice([1, 2, 4, None]), dice.randrange(-7, 8), dice.randrange(-7, 8)) for _ in range(40)]
+
+
+SEEDS = st.integers(0, 2**32)
+HISTORIES = st.lists(ROWS, max_size=8) | SEEDS.map(crowded_history)
+QUESTIONS = st.lists(st.tuples(KEYS | st.just(4) | st.none(), INSTANTS, INSTANTS), max_size=8) | SEEDS.map(
+    crowded_questions
+)
 TTLS = st.sampled_from([0, 1, 3, 10])
 
 VALUE_TYPES = {"count": pl.Int64(), "mean": pl.Float64(), "name": pl.String()}
