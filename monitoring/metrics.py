@@ -20,6 +20,18 @@ _SEED = 20_130_115
 _ECE_BINS = 10
 _SMALLEST_PROBABILITY = 1e-15
 
+_NAMES = {
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    "accuracy": "Accuracy",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "pinball": "Pinball loss",
+}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -36,6 +48,11 @@ class Scored:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def display_name(metric: str) -> str:
+    """Spell a metric out for people."""
+    return _NAMES.get(metric, metric)
 
 
 def measurable(task: Task) -> tuple[str, ...]:

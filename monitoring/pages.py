@@ -12,22 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitoring.charts import draw_buckets, draw_trend
+from monitoring.metrics import display_name
 from monitoring.summary import ColumnDrift, Level, PerformanceStatus, Summary
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TREND_WINDOWS = 30
-
-_METRIC_NAMES = {
-    "auc": "AUC",
-    "average_precision": "Average precision",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "ece": "Calibration error",
-    "accuracy": "Accuracy",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "pinball": "Pinball loss",
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +70,7 @@ def _model_row(name: str, entries: list[Entry]) -> _ModelRow:
     points = [(s.headline.window.value if s.headline else None, s.verdict.level) for s in recent]
     released = [s.headline.release.value for s in recent if s.headline and s.headline.release]
     reference = released[-1] if released else None
-    metric = _METRIC_NAMES.get(newest.metric, newest.metric)
+    metric = display_name(newest.metric)
     known = [value for value, _ in points if value is not None]
     label = f"{metric} of {len(known)} windows, from {min(known):.3g} to {max(known):.3g}" if known else ""
     trend = draw_trend(points, reference=reference, label=label)
@@ -102,7 +91,7 @@ def _why_not(summary: Summary) -> str:
         case PerformanceStatus.NOT_SUPPORTED:
             return f"one score a prediction is not enough for {summary.metric} of a {summary.task} model"
         case PerformanceStatus.MEASURED:
-            return f"{_METRIC_NAMES.get(summary.metric, summary.metric)} has no meaning on these labels"
+            return f"{display_name(summary.metric)} has no meaning on these labels"
 
 
 def _buckets(drift: ColumnDrift) -> Markup:
@@ -158,6 +147,6 @@ _FILTERS: Mapping[str, object] = {
     "moment_after": _moment_after,
     "day": lambda when: when.astimezone(UTC).strftime("%-d %b %Y"),
     "word": lambda level: {Level.OK: "OK", Level.WATCH: "Watch", Level.ALERT: "Alert"}[level],
-    "metric": lambda name: _METRIC_NAMES.get(name, name),
+    "metric": display_name,
     "sentence": _sentence,
 }

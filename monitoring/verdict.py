@@ -7,6 +7,7 @@ only while there are no labels does a drifted score ask for a look.
 
 from collections.abc import Iterator, Sequence
 
+from monitoring.metrics import display_name
 from monitoring.summary import (
     ColumnDrift,
     Fault,
@@ -54,9 +55,7 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
     if headline is None or headline.release is None or not headline.fell:
         return
     was, now = headline.release.value, headline.window
-    text = (
-        f"{headline.metric} is {now.value:.3g} ({now.low:.3g} to {now.high:.3g}), the release had {was:.3g}"
-    )
+    text = f"{display_name(headline.metric)} is {now.value:.3g} ({now.low:.3g} to {now.high:.3g}), the release had {was:.3g}"
     if headline.surely and performance.status is PerformanceStatus.MEASURED:
         yield Level.ALERT, text
     else:
@@ -65,7 +64,9 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
 
 def _all_well(performance: Performance, headline: MetricChange | None) -> str:
     if performance.status is PerformanceStatus.MEASURED and headline is not None:
-        return f"{headline.metric} {headline.window.value:.3g} is within what the release promised"
+        return (
+            f"{display_name(headline.metric)} {headline.window.value:.3g} is within what the release promised"
+        )
     if performance.status is PerformanceStatus.PENDING:
         return "no fault found; the labels have not matured yet"
     return "no fault found; performance could not be measured"
