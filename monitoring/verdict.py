@@ -55,8 +55,9 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
     if headline is None or headline.release is None or not headline.fell:
         return
     was, now = headline.release.value, headline.window
-    text = f"{display_name(headline.metric)} is {now.value:.3g} ({now.low:.3g} to {now.high:.3g}), the release had {was:.3g}"
-    if headline.surely and performance.status is PerformanceStatus.MEASURED:
+    shown = f"{now.value:.3g} ({now.low:.3g} to {now.high:.3g})"
+    text = f"{display_name(headline.metric)} is {shown}, the release had {was:.3g}"
+    if headline.surely:
         yield Level.ALERT, text
     else:
         yield Level.WATCH, f"{text}; the interval is too wide to be sure"

@@ -1,0 +1,169 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from monitoring.faults import find_faults, known_bounds, statuses
+from monitoring.summary import FaultKind, Level
+from tests.monitoring.shop_log import PLAN, SCHEMA, make_features, make_spec
+
+VALUE, COUNT, CITY = "orders__order_value_eur_30d", "orders__order_count_30d", "profile__city"
+ROWS = 1_000
+BASELINE = make_features(6_000, seed=1)
+
+
+def logged(**columns):
+    """A window's rows, with some columns replaced, added or (None) left out."""
+    table = make_features(ROWS, seed=2)
+    for view in PLAN.views:
+        name = f"served__{view.name}__status"
+        table = table.append_column(name, pa.array(columns.pop(name, ["present"] * ROWS)))
+    for name, values in columns.items():
+        if name in table.column_names:
+            table = table.drop([name])
+        if values is not None:
+            table = table.append_column(name, values)
+    return table
+
+
+def faults_of(window):
+    found = find_faults(
+        schema=SCHEMA, plan=PLAN, baseline=BASELINE, window=window, rules=make_spec().monitoring
+    )
+    return {(fault.kind, fault.subject): fault for fault in found}
+
+
+def only(window):
+    (fault,) = faults_of(window).values()
+    return fault
+
+
+def values(**changed):
+    array = make_features(ROWS, seed=2)[VALUE].to_numpy().copy()
+    for place, value in changed.items():
+        array[int(place.removeprefix("row"))] = value
+    return pa.array(array)
+
+
+def test_a_usual_window_has_no_fault():
+    assert faults_of(logged()) == {}
+
+
+def test_an_empty_window_is_one_fault():
+    assert only(logged().slice(0, 0)).kind is FaultKind.EMPTY_WINDOW
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.null()], ids=str)
+def test_a_column_without_any_value_is_an_alert(kind):
+    fault = only(logged(**{VALUE: pa.nulls(ROWS, kind)}))
+
+    assert (fault.kind, fault.level, fault.subject) == (FaultKind.ALL_NULL, Level.ALERT, VALUE)
+
+
+def test_a_model_column_that_the_log_lacks_is_an_alert():
+    fault = only(logged(**{CITY: None}))
+
+    assert (fault.kind, fault.level, fault.subject) == (FaultKind.MISSING_COLUMN, Level.ALERT, CITY)
+
+
+def test_a_column_nobody_knows_is_named():
+    assert only(logged(profile__shoe_size=pa.array([42.0] * ROWS))).kind is FaultKind.NEW_COLUMN
+
+
+def test_a_column_of_another_version_has_no_values_and_is_no_fault():
+    assert faults_of(logged(profile__shoe_size=pa.nulls(ROWS, pa.float64()))) == {}
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.2, Level.WATCH), (0.9, Level.ALERT)])
+def test_more_nulls_than_in_training_are_a_fault(share, level):
+    array = make_features(ROWS, seed=2)[VALUE].to_numpy().copy()
+    array[: int(share * ROWS)] = np.nan
+
+    fault = only(logged(**{VALUE: pa.array(array)}))
+
+    assert (fault.kind, fault.level, fault.share) == (FaultKind.MORE_NULLS, level, share)
+
+
+def test_infinities_are_a_fault_of_their_own():
+    fault = only(logged(**{VALUE: values(row3=np.inf, row5=-np.inf)}))
+
+    assert fault.kind is FaultKind.INFINITE
+    assert "2 values are infinite" in fault.message
+
+
+def test_one_extreme_outlier_is_named():
+    fault = only(logged(**{VALUE: values(row3=1e6)}))
+
+    assert fault.kind is FaultKind.OUT_OF_RANGE
+    assert "1 value is far outside" in fault.message
+    assert "up to 1e+06" in fault.message
+
+
+def test_a_column_that_stands_still_is_named():
+    assert only(logged(**{VALUE: pa.array([40.0] * ROWS)})).kind is FaultKind.CONSTANT
+
+
+def test_a_column_that_nearly_always_stood_still_may():
+    rare = np.zeros(6_000)
+    rare[:100] = 1
+    baseline = BASELINE.drop([VALUE]).append_column(VALUE, pa.array(rare))
+
+    assert find_faults(
+        schema=SCHEMA,
+        plan=PLAN,
+        baseline=baseline,
+        window=logged(**{VALUE: pa.array(np.zeros(ROWS))}),
+        rules=make_spec().monitoring,
+    ) == []
+
+
+def test_names_never_seen_are_a_fault():
+    fault = only(logged(**{CITY: pa.array(["Lagos"] * 50 + ["Athens"] * (ROWS - 50))}))
+
+    assert (fault.kind, fault.share) == (FaultKind.NEW_CATEGORIES, 0.05)
+    assert "Lagos" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(COUNT, ["12"] * ROWS), (CITY, [7] * ROWS)], ids=["text", "number"]
+)
+def test_values_of_another_kind_are_an_alert(name, wrong):
+    fault = only(logged(**{name: pa.array(wrong)}))
+
+    assert (fault.kind, fault.level) == (FaultKind.WRONG_TYPE, Level.ALERT)
+
+
+@pytest.mark.parametrize(
+    ("status", "rows", "kind", "level"),
+    [
+        ("not_found", 100, FaultKind.NOT_FOUND, Level.WATCH),
+        ("not_found", 900, FaultKind.NOT_FOUND, Level.ALERT),
+        ("expired", 100, FaultKind.EXPIRED, Level.WATCH),
+        ("unavailable", 1, FaultKind.UNAVAILABLE, Level.WATCH),
+        ("unavailable", 100, FaultKind.UNAVAILABLE, Level.ALERT),
+    ],
+)
+def test_a_view_that_gives_less_than_in_training_is_a_fault(status, rows, kind, level):
+    seen = [status] * rows + ["present"] * (ROWS - rows)
+
+    fault = only(logged(served__orders__status=seen))
+
+    assert (fault.kind, fault.level, fault.subject) == (kind, level, "orders")
+    assert fault.share == rows / ROWS
+
+
+def test_what_training_lacked_too_is_expected():
+    lacking = make_features(6_000, seed=1)
+    for name in (CITY, "profile__age_days"):
+        half = pa.array([None if i % 2 else v for i, v in enumerate(lacking[name].to_pylist())])
+        lacking = lacking.drop([name]).append_column(name, half)
+    seen = ["not_found"] * (ROWS // 2) + ["present"] * (ROWS // 2)
+
+    (orders, profile) = statuses(PLAN, lacking, logged(served__profile__status=seen))
+
+    assert (orders.expected_absent, orders.present) == (0, 1)
+    assert (profile.expected_absent, profile.not_found) == (0.5, 0.5)
+
+
+def test_bounds_of_a_baseline_without_values_exclude_nothing():
+    assert known_bounds(np.array([np.nan, np.inf])) == (-np.inf, np.inf)
+    assert known_bounds(np.array([2.0, 4.0])) == (0.0, 6.0)
