@@ -146,8 +146,9 @@ def _read_part(segment: Path) -> LogPart | None:
 
 def _read_segment(path: Path) -> LogPart:
     try:
-        # Through a file of our own: a path is also searched for partitions in its folders' names.
-        with path.open("rb") as file:
+        # A path would be searched for partitions in its folders' names; a Python file, read by Arrow's
+        # threads, now and then aborts a process that ends soon after.
+        with pa.OSFile(str(path)) as file:
             table = pq.read_table(file)
     except pa.ArrowException as error:
         raise LogError(f"{path} cannot be read: {error}. Restore it or move it away.") from error
