@@ -62,36 +62,55 @@ def write_table(
     StoreFull, StoreUnavailable
         If the store cannot take them. Writing the table again is safe.
     """
+    admitted, early, keyless = _admit(
+        view, schema, table, event=event, created=created, latest_us=now_us + skew_us
+    )
+    if early:
+        _log.warning("%s: %d rows claim a time later than now and were not written", view, early)
+    stored = 0
+    rows_in = admitted.table.num_rows
+    for start in range(0, rows_in, batch_rows):
+        stop = min(start + batch_rows, rows_in)
+        some = admitted.table.slice(start, stop - start)
+        keys = table_keys(view, schema.keys, some)
+        event_us, created_us = admitted.event_us[start:stop], admitted.created_us[start:stop]
+        rows = encode_rows(schema, some, keys=keys, event_us=event_us, created_us=created_us)
+        stored += store.write(view, schema, keys, rows).stored
+        if progress is not None:
+            progress(stop - start)
+    return Written(stored, rows_in - stored, early, keyless)
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    table: pa.Table
+    event_us: Int64s
+    created_us: Int64s
+
+
+def _admit(
+    view: ViewName,
+    schema: RowSchema,
+    table: pa.Table,
+    *,
+    event: str,
+    created: str | None,
+    latest_us: int,
+) -> tuple[_Admitted, int, int]:
+    """Leave out the early and the keyless rows; return the rest and how many there were of each."""
     missing = [field.name for field in schema.keys if field.name not in table.column_names]
     if missing:
         raise SchemaMismatch(f"{view}: the rows lack keys {missing}; they have {table.column_names}.")
     event_us = exact_us(view, table, event)
     created_us = event_us if created is None else exact_us(view, table, created)
-    early = np.maximum(event_us, created_us) > now_us + skew_us
     keyless = np.zeros(table.num_rows, dtype=np.bool_)
     for field in schema.keys:
         keyless |= np.asarray(pc.is_null(table[field.name]))
-    if early.any():
-        _log.warning(
-            "%s: %d rows claim a time later than now and were not written",
-            view,
-            int((early & ~keyless).sum()),
-        )
+    early = (np.maximum(event_us, created_us) > latest_us) & ~keyless
     if (leave := early | keyless).any():
         kept = np.flatnonzero(~leave)
         table, event_us, created_us = table.take(kept), event_us[kept], created_us[kept]
-    stored = 0
-    for start in range(0, table.num_rows, batch_rows):
-        stop = min(start + batch_rows, table.num_rows)
-        some = table.slice(start, stop - start)
-        keys = table_keys(view, schema.keys, some)
-        rows = encode_rows(
-            schema, some, keys=keys, event_us=event_us[start:stop], created_us=created_us[start:stop]
-        )
-        stored += store.write(view, schema, keys, rows).stored
-        if progress is not None:
-            progress(stop - start)
-    return Written(stored, table.num_rows - stored, int((early & ~keyless).sum()), int(keyless.sum()))
+    return _Admitted(table, event_us, created_us), int(early.sum()), int(keyless.sum())
 
 
 def exact_us(view: ViewName, table: pa.Table, name: str) -> Int64s:

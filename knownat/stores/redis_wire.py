@@ -239,9 +239,9 @@ def pack(
 
 
 def _strings(parts: Sequence[bytes], prefix: bytes = b"") -> bytes:
-    lengths = set(map(len, parts))
-    if len(lengths) == 1:
-        # Keys and rows of one schema have one length: one join instead of a step for each.
-        head = b"$%d\r\n%b" % (lengths.pop() + len(prefix), prefix)
+    # Keys and rows have few lengths, so what stands before each is made once a length.
+    heads = {size: b"$%d\r\n%b" % (size + len(prefix), prefix) for size in set(map(len, parts))}
+    if len(heads) == 1:
+        (head,) = heads.values()
         return b"%b%b\r\n" % (head, (b"\r\n" + head).join(parts))
-    return b"".join([b"$%d\r\n%b%b\r\n" % (len(prefix) + len(part), prefix, part) for part in parts])
+    return b"".join([heads[len(part)] + part + b"\r\n" for part in parts])

@@ -70,7 +70,9 @@ def writes(who: str, store: RowStore, pid: int | None) -> list[Line]:
     """Measure a write of 10 000 x 250 values in CPU seconds, here and in the server."""
     server = psutil.Process(pid) if pid else None
     before = server.cpu_times() if server else None
-    ours = _cost(lambda: _write(store, "wide", 250), times=1, repetitions=1)
+    schema, table = _features(250)
+    view = ViewName("shop", "wide")
+    ours = _cost(lambda: write_table(store, view, schema, table, now_us=NOW_US), times=1, repetitions=1)
     lines = [("write 10k x 250, CPU s", "2.5M", who, ours)]
     if server and before:
         after = server.cpu_times()
@@ -80,6 +82,11 @@ def writes(who: str, store: RowStore, pid: int | None) -> list[Line]:
 
 
 def _write(store: RowStore, view: str, width: int) -> None:
+    schema, table = _features(width)
+    write_table(store, ViewName("shop", view), schema, table, now_us=NOW_US)
+
+
+def _features(width: int) -> tuple[RowSchema, pa.Table]:
     random = np.random.default_rng(1)
     names = [f"f{i:03}" for i in range(width)]
     times = pa.array(np.full(ENTITIES, NOW_US - 1), pa.timestamp("us", tz="UTC"))
@@ -87,7 +94,7 @@ def _write(store: RowStore, view: str, width: int) -> None:
     keys = {"customer": pa.array(np.arange(ENTITIES))}
     table = pa.table({**keys, **columns, "event_timestamp": times, "created_timestamp": times})
     schema = RowSchema.of(keys={"customer": "int64"}, features=dict.fromkeys(names, "float64"))
-    write_table(store, ViewName("shop", view), schema, table, now_us=NOW_US)
+    return schema, table
 
 
 def _plan() -> ReadPlan:
