@@ -15,7 +15,7 @@ from knownat.contract.release import Interval
 
 Floats = npt.NDArray[np.float64]
 
-_RESAMPLES = 500
+_RESAMPLES = 200
 _SEED = 20_130_115
 _ECE_BINS = 10
 _SMALLEST_PROBABILITY = 1e-15

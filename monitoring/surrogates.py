@@ -31,7 +31,7 @@ def surrogate(
     """
     if is_category(column):
         texts = as_texts(column.name, values)
-        ranks = pc.sort_indices(texts, null_placement="at_end").to_numpy().astype(np.int64)
+        ranks = pc.array_sort_indices(texts).to_numpy().astype(np.int64)
         return [texts[int(row)].as_py() for row in _spread(ranks)]
     numbers = as_numbers(column.name, values)
     low, high = known_bounds(as_numbers(column.name, baseline))

@@ -39,9 +39,7 @@ def shop(trained: Shop, tmp_path: Path) -> Shop:
     """A released model of a test's own, whose log is empty."""
     shutil.copytree(trained.workspace.home, tmp_path, dirs_exist_ok=True)
     workspace = Workspace.at(tmp_path / "feature_repo")
-    return replace(
-        trained, workspace=workspace, release=read_release(workspace.releases / MODEL / VERSION)
-    )
+    return replace(trained, workspace=workspace, release=read_release(workspace.releases / MODEL / VERSION))
 
 
 @pytest.fixture

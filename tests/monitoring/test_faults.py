@@ -107,13 +107,16 @@ def test_a_column_that_nearly_always_stood_still_may():
     rare[:100] = 1
     baseline = BASELINE.drop([VALUE]).append_column(VALUE, pa.array(rare))
 
-    assert find_faults(
-        schema=SCHEMA,
-        plan=PLAN,
-        baseline=baseline,
-        window=logged(**{VALUE: pa.array(np.zeros(ROWS))}),
-        rules=make_spec().monitoring,
-    ) == []
+    assert (
+        find_faults(
+            schema=SCHEMA,
+            plan=PLAN,
+            baseline=baseline,
+            window=logged(**{VALUE: pa.array(np.zeros(ROWS))}),
+            rules=make_spec().monitoring,
+        )
+        == []
+    )
 
 
 def test_names_never_seen_are_a_fault():

@@ -1,0 +1,82 @@
+import pytest
+
+from knownat.contract.release import Interval
+from monitoring.performance import compare
+from monitoring.summary import ColumnDrift, Fault, FaultKind, Level, Performance, PerformanceStatus
+from monitoring.verdict import judge
+
+OLD = Interval(value=0.8, low=0.79, high=0.81, rows=10_000)
+
+
+def performance(status=PerformanceStatus.MEASURED, *, labelled=900):
+    return Performance(status=status, label_wait_hours=48, matured=1_000, pending=0, labelled=labelled)
+
+
+def score(*, drifted=False):
+    return ColumnDrift(
+        column="score",
+        kind="numeric",
+        importance=0,
+        psi=0.4 if drifted else 0.01,
+        threshold=0.2,
+        drifted=drifted,
+        nulls_baseline=0,
+        nulls_window=0,
+    )
+
+
+def auc(value, spread=0.01):
+    window = Interval(value=value, low=value - spread, high=value + spread, rows=900)
+    return compare("auc", window, OLD, allowed=0.05)
+
+
+def fault(level):
+    return Fault(kind=FaultKind.ALL_NULL, level=level, subject="a", message=f"a: {level}")
+
+
+def verdict(*, faults=(), headline=None, **given):
+    return judge(
+        faults=faults,
+        score=given.get("score", score()),
+        performance=given.get("performance", performance()),
+        headline=auc(0.8) if headline is None else headline,
+    )
+
+
+def test_all_well_says_so():
+    assert verdict().level is Level.OK
+    assert verdict().reasons == ("AUC 0.8 is within what the release promised",)
+
+
+@pytest.mark.parametrize("level", [Level.WATCH, Level.ALERT])
+def test_the_worst_fault_sets_the_level(level):
+    found = verdict(faults=[fault(Level.WATCH), fault(level)])
+
+    assert found.level is level
+    assert found.reasons[0] == f"a: {level}"
+
+
+def test_a_sure_fall_is_an_alert_and_an_unsure_one_is_watched():
+    assert verdict(headline=auc(0.7)).level is Level.ALERT
+    assert verdict(headline=auc(0.7, spread=0.1)).level is Level.WATCH
+
+
+def test_a_drifted_score_asks_for_a_look_only_without_labels():
+    pending = performance(PerformanceStatus.PENDING, labelled=0)
+
+    assert verdict(score=score(drifted=True)).level is Level.OK
+    assert verdict(score=score(drifted=True), performance=pending).level is Level.WATCH
+
+
+def test_few_labels_are_watched():
+    found = verdict(performance=performance(labelled=400))
+
+    assert found.level is Level.WATCH
+    assert found.reasons == ("only 40% of the matured predictions have a label",)
+
+
+def test_many_faults_are_counted_not_all_told():
+    found = verdict(faults=[fault(Level.ALERT)] * 12)
+
+    assert len(found.reasons) == 4
+    assert found.reasons[-1] == "9 more faults of this kind are listed below"
