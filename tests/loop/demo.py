@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from knownat.clock import FileClock, to_us
-from knownat.contract.log_reader import read_predictions
+from knownat.contract.log_reader import read_labels, read_predictions
 from knownat.contract.model_spec import read_spec
 from knownat.contract.release import Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
@@ -46,7 +46,8 @@ STEP = timedelta(minutes=15)
 LEAD = timedelta(hours=2)  # questions are asked this long before departure
 LABELS_MATURED = timedelta(days=3)
 
-console = Console()
+# Wide enough for its tables also where there is no terminal to ask.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> int:
@@ -62,8 +63,7 @@ def main() -> int:
         skews = {model: _compare(workspace, model, replayed) for model in MODELS}
         day = _judge_day(workspace, opened, streams[0])
     with _phase("write the reports an analyst opens"):
-        for model in MODELS:
-            _monitor(workspace, model)
+        _monitor(workspace)
     report = _report(workspace, replayed, skews, day, seconds=time.monotonic() - start)
     target = ROOT / "reports" / "demo.json"
     target.parent.mkdir(exist_ok=True)
@@ -159,8 +159,6 @@ class Day:
 
 
 def _judge_day(workspace: Workspace, opened: Repo, stream: Stream) -> Day:
-    from knownat.contract.log_reader import read_labels
-
     known = stream.examples.filter(pc.is_valid(stream.examples["label"]))
     release = _releases(workspace)[stream.spec.name]
     frame = historical_frame(opened, known, stream.spec.feature_service)
@@ -173,12 +171,18 @@ def _judge_day(workspace: Workspace, opened: Repo, stream: Stream) -> Day:
     return Day(auc(joined["label"].to_numpy(), joined["score"].to_numpy()), offline, joined.num_rows)
 
 
-def _monitor(workspace: Workspace, model: str) -> None:
+def _monitor(workspace: Workspace) -> None:
+    """Judge the day for both models at once, one process each: Evidently alone takes seconds to import."""
     start, end = DAY_START - LEAD, DAY_START + DAY - LEAD
     clock = workspace.home / "clock"
     FileClock(clock).move_to(to_us(end + LABELS_MATURED))
-    arguments = ["--start", start.isoformat(), "--end", end.isoformat(), "--clock", f"file:{clock}"]
-    _knownat("monitor", model, "--repo", str(workspace.repo), *arguments, "--json", quiet=True, accept=(0, 1))
+    window = ["--start", start.isoformat(), "--end", end.isoformat(), "--clock", f"file:{clock}"]
+    commands = [_command("monitor", m, "--repo", str(workspace.repo), *window, "--json") for m in MODELS]
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    for command, process in zip(commands, running, strict=True):
+        # 1 is an alarm: a report like any other.
+        if (code := process.wait()) not in (0, 1):
+            raise SystemExit(f"`{' '.join(command)}` ended with {code}")
 
 
 def _releases(workspace: Workspace) -> dict[str, Release]:
@@ -219,10 +223,13 @@ def _report(
     }
 
 
-def _knownat(*arguments: str, quiet: bool = False, accept: tuple[int, ...] = (0,)) -> None:
-    command = [str(Path(sys.executable).with_name("knownat")), *arguments]
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL if quiet else None)
-    if done.returncode not in accept:
+def _command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("knownat")), *arguments]
+
+
+def _knownat(*arguments: str, quiet: bool = False) -> None:
+    done = subprocess.run(_command(*arguments), check=False, stdout=subprocess.DEVNULL if quiet else None)
+    if done.returncode:
         raise SystemExit(f"`knownat {' '.join(arguments)}` ended with {done.returncode}")
 
 

@@ -32,7 +32,6 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("Served values compared", "{values_compared:,}", "each with its offline recomputation"),
     ("  of which different", "{mismatches}", "largest difference of a score: {max_score_difference:.1e}"),
     ("Took", "{seconds:.0f} s", ""),
-    ("Open this", "{report}", ""),
 )
 
 
@@ -42,3 +41,4 @@ def print_table(console: Console, report: Mapping[str, object]) -> None:
     for what, number, beside in _ROWS:
         table.add_row(what, number.format(**report), beside.format(**report))
     console.print(table)
+    console.print(f"Open {report['report']} in a browser; the same numbers are in reports/demo.json.")
