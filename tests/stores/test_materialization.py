@@ -1,5 +1,6 @@
 """The online store is filled by visible time, forward only, and never with what nobody knew."""
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from knownat.stores.online import FeastReader
 from knownat.stores.online_rows import entity_key, key_types
 from knownat.stores.plan import compile_read_plan
 from knownat.stores.repo import Repo, open_repo
+from knownat.stores.sources import exclusive
 from tests.stores import shop
 from tests.stores.test_offline import write_orders
 
@@ -160,3 +162,24 @@ def test_feasts_own_materialize_writes_the_same_rows(own: Repo) -> None:
     step(own, 0)
     own.store.materialize(shop.at(0), shop.at(14.5), feature_views=VIEWS, disable_event_timestamp=False)
     assert (served(own, 14.5, 1), served(own, 14.5, 2)) == (13, 3)
+
+
+def test_a_step_does_not_wait_for_a_reader_in_the_middle_of_its_read(own: Repo) -> None:
+    step(own, 24)
+    reader = sqlite3.connect(own.path / "data" / "online_store.db", isolation_level=None)
+    reader.execute("BEGIN")
+    count = "SELECT count(*) FROM shop_customer_orders"
+    before = reader.execute(count).fetchone()
+    step(own, 48)
+    assert reader.execute(count).fetchone() == before
+    reader.execute("COMMIT")
+    assert reader.execute(count).fetchone() >= before
+    reader.close()
+
+
+def test_two_runs_at_once_take_turns(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with exclusive(lock), lock.open() as second, pytest.raises(BlockingIOError):
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open() as later:
+        fcntl.flock(later, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -172,6 +172,17 @@ def test_a_batch_is_appended_whole_to_a_file_and_to_a_folder(shop_copy: Path) ->
         assert not list((shop_copy / "data").rglob("*.staged"))
 
 
+def test_who_reads_a_file_while_it_is_appended_to_sees_it_as_it_was(shop_copy: Path) -> None:
+    store = open_repo(shop_copy).store
+    path = shop_copy / "data" / "orders.parquet"
+    with path.open("rb") as reading:
+        before = path.read_bytes()
+        view = store.get_feature_view("customer_orders")
+        AsOfOfflineStore.offline_write_batch(store.config, view, shop.order_rows().slice(0, 3), None)
+        assert reading.read() == before
+        assert path.read_bytes() != before
+
+
 def test_rows_that_do_not_fit_the_source_are_refused(shop_copy: Path) -> None:
     store = open_repo(shop_copy).store
     view = store.get_feature_view("customer_orders")

@@ -14,7 +14,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from knownat.clock import from_us, to_us
 from knownat.contract.read_plan import ReadPlan, ReadResult, Status
-from knownat.errors import BadKey
+from knownat.errors import BadKey, RepoError
 from knownat.stores.history import replay_frame
 from knownat.stores.materialization import materialize
 from knownat.stores.online import FeastReader
@@ -161,6 +161,23 @@ def test_times_keep_their_microseconds_in_another_time_zone(
     )
     assert result.event_us == {"customer_orders": [to_us(shop.at(50.5))]}
     assert result.status == {"customer_orders": [Status.PRESENT]}
+
+
+def test_times_that_depend_on_the_time_zone_are_not_believed_in_another(
+    own: Repo, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialize(own, until=shop.at(100))
+    reader = FeastReader(own, compile_read_plan(own, "reach")[0])
+
+    def as_feasts_own_store(config: object, table: object, keys: list[object], wanted: list[str]) -> object:
+        return [(shop.at(99), {"last_channel": Value(string_val="web")}) for _ in keys]
+
+    monkeypatch.setattr(own.store.provider, "online_read", as_feasts_own_store)
+    result = reader.read({"customer_id": [1]}, to_us(shop.at(100)))
+    assert result.event_us == {"customer_orders": [to_us(shop.at(99))]}
+    request.getfixturevalue("berlin")
+    with pytest.raises(RepoError, match="Set TZ=UTC"):
+        reader.read({"customer_id": [1]}, to_us(shop.at(100)))
 
 
 def test_each_entity_of_a_batch_is_read_once(own: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
