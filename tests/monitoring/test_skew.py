@@ -1,0 +1,212 @@
+"""Served values against the offline store, over a real Feast repo whose rows were written in steps."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knownat.contract.prediction_log import prediction_schema
+from monitoring.skew import SkewResult, differing, replay
+
+pytestmark = pytest.mark.xdist_group("feast-monitoring")
+
+STEPS_H = (60, 75, 90, 105)
+
+
+def column(values, kind=None):
+    return pa.chunked_array([pa.array(values, kind)])
+
+
+@pytest.mark.parametrize(
+    ("served", "offline"),
+    [
+        (column([None, 1.5]), column([float("nan"), 1.5])),
+        (column([3, None]), column([3.0, None])),
+        (column([2**53 + 1]), column([2**53 + 1])),
+        (column([None, None]), column([None, None], pa.string())),
+        (column([0.0]), column([-0.0])),
+        (column(["Süd", None]), column(["Süd", None], pa.large_string())),
+        (column([True]), column([True])),
+    ],
+)
+def test_equal_values_are_equal_in_any_dress(served, offline):
+    assert not differing(served, offline).any()
+    assert not differing(offline, served).any()
+
+
+@pytest.mark.parametrize(
+    ("served", "offline"),
+    [
+        (column([1.5]), column([None], pa.float64())),
+        (column([1.5]), column([1.5000000000000002])),
+        (column([2**53 + 1]), column([2**53])),
+        (column([2**53 + 1]), column([float(2**53)])),
+        (column([""]), column([None], pa.string())),
+        (column([0.0]), column([None])),
+        (column([False]), column([None], pa.bool_())),
+    ],
+)
+def test_other_values_differ_by_any_bit(served, offline):
+    assert differing(served, offline).all()
+    assert differing(offline, served).all()
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(), st.just(float("nan")))))
+def test_a_column_never_differs_from_itself(values):
+    assert not differing(column(values, pa.float64()), column(values, pa.float64())).any()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Questions asked of a store that is written in four steps, as the scorer would log them."""
+    from knownat.contract.release import read_release
+    from knownat.contract.workspace import Workspace
+    from knownat.scoring.scorer import Scorer
+    from knownat.stores.materialization import materialize
+    from knownat.stores.online import FeastReader
+    from knownat.stores.repo import apply_repo, open_repo
+    from tests.serving.shop_release import MODEL_NAME, release_shop
+    from tests.stores import shop
+
+    path = shop.copy_shop(tmp_path_factory.mktemp("skew"))
+    apply_repo(path)
+    release_shop(path, "1")
+    workspace, repo = Workspace.at(path), open_repo(path)
+    scorer = Scorer.load(read_release(workspace.releases / MODEL_NAME / "1"))
+    keys = [(c, r) for c in (*shop.CUSTOMERS, 999, None) for r in (*shop.REGIONS, "nowhere", None)]
+    rows = []
+    for hour in STEPS_H:
+        materialize(repo, until=shop.at(hour))
+        reader = FeastReader(repo, scorer.plan)
+        # After the last write, until its rows are older than their ttl of two days.
+        later = hour + (50 if hour == STEPS_H[-1] else 13)
+        for asked in (shop.at(hour), shop.at(later, microseconds=7)):
+            rows += _answer(scorer, reader, keys, asked)
+    steps = [shop.at(hour) for hour in STEPS_H]
+    return workspace, pa.Table.from_pylist(rows, schema=prediction_schema(scorer.plan)), steps
+
+
+def _answer(scorer, reader, keys, asked):
+    from knownat.clock import from_us, to_us
+
+    plan, us, n = scorer.plan, to_us(asked), len(keys)
+    read = reader.read({"customer_id": [c for c, _ in keys], "home_region": [r for _, r in keys]}, us)
+    columns = scorer.columns(read.values, {"question_us": [us] * n})
+    logged = {
+        **columns,
+        "key__customer_id": [c for c, _ in keys],
+        "key__home_region": [r for _, r in keys],
+        "input__question_us": [us] * n,
+        "prediction_id": [f"churn.{us}.{i}" for i in range(n)],
+        "score": scorer.score(columns).tolist(),
+    }
+    for view in plan.views:
+        for what, found in (("event", read.event_us), ("created", read.created_us)):
+            moments = [None if moment is None else from_us(moment) for moment in found[view.name]]
+            logged[f"served__{view.name}__{what}_timestamp"] = moments
+        logged[f"served__{view.name}__status"] = [str(status) for status in read.status[view.name]]
+    constant = {
+        "request_id": "r", "logged_at": asked, "event_timestamp": asked, "model": "churn", "version": "1",
+        "role": "champion", "degraded": False, "latency_us": 1,
+    }  # fmt: skip
+    return [{**constant, **{name: values[i] for name, values in logged.items()}} for i in range(n)]
+
+
+def replaced(table, name, place, value):
+    values = table[name].to_pylist()
+    values[place] = value
+    position = table.column_names.index(name)
+    return table.set_column(
+        position, table.schema.field(name), pa.array(values, table.schema.field(name).type)
+    )
+
+
+def test_what_was_served_is_what_was_known_at_the_last_write(served):
+    workspace, predictions, steps = served
+
+    result = replay(workspace, "churn", predictions, steps)
+
+    assert (result.mismatches, result.origin_mismatches, result.first) == (0, 0, ())
+    assert result.max_score_difference <= 1e-12
+    assert result.rows == predictions.num_rows == 560
+    # Four stored features of customers, the one they are aged by, one of regions, one made on demand.
+    assert result.values_compared == 7 * 560
+    assert {"present", "expired", "not_found"} <= set(
+        predictions["served__customer_orders__status"].to_pylist()
+    )
+
+
+def test_asked_at_the_questions_own_time_late_rows_would_look_like_skew(served):
+    workspace, predictions, _ = served
+
+    wrong = replay(workspace, "churn", predictions, sorted(set(predictions["event_timestamp"].to_pylist())))
+
+    assert wrong.mismatches > 0
+
+
+def test_the_order_of_the_steps_does_not_matter(served):
+    workspace, predictions, steps = served
+
+    assert replay(workspace, "churn", predictions, steps[::-1]).mismatches == 0
+
+
+def test_one_changed_value_is_found_and_named(served):
+    workspace, predictions, steps = served
+    name = "customer_orders__order_value_eur_30d"
+    value = next(v for v in predictions[name].to_pylist() if v)
+    place = predictions[name].to_pylist().index(value)
+    forged = replaced(predictions, name, place, value * (1 + 2**-52))
+
+    result = replay(workspace, "churn", forged, steps)
+
+    assert (result.mismatches, result.by_column) == (1, {name: 1})
+    (found,) = result.first
+    assert (found.prediction_id, found.column) == (predictions["prediction_id"][place].as_py(), name)
+    assert (found.served, found.offline) == (value * (1 + 2**-52), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("order_age__order_age_s", -1.0), ("region_sales__sales_y", -1), ("customer_orders__last_channel", "?")],
+)
+def test_every_kind_of_value_is_compared(served, name, value):
+    workspace, predictions, steps = served
+
+    assert replay(workspace, "churn", replaced(predictions, name, 3, value), steps).by_column == {name: 1}
+
+
+def test_a_changed_score_and_a_changed_origin_are_found(served):
+    workspace, predictions, steps = served
+    score = predictions["score"][5].as_py()
+    forged = replaced(predictions, "score", 5, score + 1e-9)
+    forged = replaced(forged, "served__region_sales__status", 0, "unavailable")
+
+    result = replay(workspace, "churn", forged, steps)
+
+    assert result.max_score_difference == pytest.approx(1e-9, rel=1e-3)
+    assert (result.mismatches, result.origin_mismatches) == (0, 1)
+
+
+def test_before_the_first_step_nothing_was_served(served):
+    workspace, predictions, steps = served
+
+    result = replay(workspace, "churn", predictions, [steps[-1] + timedelta(days=9)])
+
+    assert result.mismatches > 1_000
+
+
+def test_with_only_the_last_write_known_older_questions_are_left_out(served):
+    workspace, predictions, _ = served
+
+    result = replay(workspace, "churn", predictions)
+
+    assert (result.rows, result.rows_left_out) == (140, 420)
+    assert (result.mismatches, result.origin_mismatches) == (0, 0)
+
+
+def test_no_predictions_are_no_skew(served):
+    workspace, predictions, steps = served
+
+    assert replay(workspace, "churn", predictions.slice(0, 0), steps) == SkewResult()
