@@ -1,14 +1,20 @@
 """What a model must beat to be worth its keep, fitted to the same rows and judged on the same ones."""
 
+import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from knownat.contract.model_spec import Baseline, ModelSpec
 from training.dataset import Dataset, Vector
 from training.fit import fit
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_SCALED = 10.0
 _ITERATIONS = 200
@@ -44,7 +50,12 @@ def _logistic(data: Dataset, _: ModelSpec) -> Vector:
     """Fit a logistic regression to every feature, imputed, scaled, categories and nulls as indicators."""
     inputs = Numbers.learn(data)
     model = LogisticRegression(C=1.0, max_iter=_ITERATIONS, tol=1e-4)
-    model.fit(inputs.of(data.matrix[data.fold.fit]), data.labels[data.fold.fit])
+    with warnings.catch_warnings():
+        # Said below, in a line that names what was stopped.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(inputs.of(data.matrix[data.fold.fit]), data.labels[data.fold.fit])
+    if model.n_iter_.max() >= _ITERATIONS:
+        logger.warning("The logistic baseline was stopped after %d iterations.", _ITERATIONS)
     shares = np.asarray(model.predict_proba(inputs.of(data.matrix[data.fold.test])), dtype=np.float64)
     return shares[:, 1] if shares.shape[1] == 2 else shares
 
@@ -75,7 +86,7 @@ class Numbers:
         with_nulls = tuple(int(i) for i in np.flatnonzero(empty.any(axis=0)))
         return cls(categories, medians, numeric.mean(axis=0), np.where(scales > 0, scales, 1.0), with_nulls)
 
-    def of(self, matrix: Vector) -> Vector:
+    def of(self, matrix: Vector) -> npt.NDArray[np.float32]:
         """Return imputed, scaled and clipped numbers, then indicators of nulls and of categories."""
         numeric = matrix.copy()
         numeric[:, list(self.categories)] = 0.0
@@ -88,7 +99,8 @@ class Numbers:
             (matrix[:, i, None] == np.arange(count)).astype(np.float64)
             for i, count in self.categories.items()
         ]
-        return np.hstack([scaled, empty, *indicators])
+        # Half the precision is plenty for numbers of size one, and half the time.
+        return np.hstack([scaled, empty, *indicators], dtype=np.float32, casting="same_kind")
 
 
 _BASELINES: Mapping[Baseline, Callable[[Dataset, ModelSpec], Vector]] = {

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from knownat.clock import open_clock
-from knownat.contract.model_spec import model_names
+from knownat.contract.model_spec import read_spec
 from knownat.contract.prediction_log import Role
 from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
@@ -48,7 +48,7 @@ def train(
 
     workspace = Workspace.at(repo)
     wanted = list(dict.fromkeys(models))
-    _refuse_unknown(workspace, wanted)
+    _check_declarations(workspace, wanted)
     releases = train_all(workspace, wanted, version=version, clock=clock)
     promoted = {r.manifest.model for r in releases if promotes and r.manifest.passed}
     for release in releases:
@@ -91,10 +91,16 @@ def promote(
     Console().print(f"{model} {version} serves as {role}, from the next look at {workspace.deployment} on.")
 
 
-def _refuse_unknown(workspace: Workspace, wanted: list[str]) -> None:
-    known = model_names(workspace.models)
-    if unknown := [f"there is no model '{name}'; there are {known}" for name in wanted if name not in known]:
-        raise ConfigError(workspace.models, unknown)
+def _check_declarations(workspace: Workspace, models: list[str]) -> None:
+    """Find what is wrong with any of them before the first is trained."""
+    problems = []
+    for model in models:
+        try:
+            read_spec(workspace.model_file(model))
+        except ConfigError as error:
+            problems += [f"{model}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(workspace.models, problems)
 
 
 def _document(release: Release, *, promoted: bool) -> dict[str, object]:

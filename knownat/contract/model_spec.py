@@ -31,6 +31,11 @@ METRICS: dict[str, tuple[Direction, frozenset[str]]] = {
     "pinball": ("lower", frozenset({"quantile"})),
 }
 
+_BASELINE_TASKS: dict[str, frozenset[str]] = {
+    "logistic": frozenset({"binary", "multiclass"}),
+    "median": frozenset({"regression", "quantile"}),
+}
+
 _PLATFORM_PARAMS = frozenset(
     {"objective", "metric", "num_class", "num_threads", "nthread", "n_jobs", "deterministic"}
     | {"force_row_wise", "force_col_wise", "seed", "device", "device_type"}
@@ -176,6 +181,11 @@ class ModelSpec(_Section):
             f"gate on '{gate.metric}' compares with '{gate.better_than}', which is not among baselines"
             for gate in self.gates
             if gate.better_than is not None and gate.better_than not in self.baselines
+        ]
+        problems += [
+            f"baseline '{baseline}' belongs to a task of {sorted(_BASELINE_TASKS[baseline])}"
+            for baseline in self.baselines
+            if self.task not in _BASELINE_TASKS.get(baseline, {self.task})
         ]
         if (self.task == "quantile") != (self.quantile is not None):
             problems.append("quantile = 0.x goes with task 'quantile', and only there")

@@ -8,6 +8,7 @@ import multiprocessing
 import resource
 import signal
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from knownat.contract.release import read_release
@@ -35,19 +36,14 @@ def trial_load(
     process.start()
     sender.close()
     try:
-        problem = _verdict(receiver, seconds)
-        process.join(timeout=5)
-        if problem is None:
-            raise ReleaseError(
-                f"{path}: the trial load {_how_it_ended(process.exitcode)}. Restore the release."
-            )
+        problem = _verdict(receiver, process, seconds)
     finally:
         receiver.close()
         if process.is_alive():
             process.kill()
-            process.join()
+        process.join()
     if problem:
-        raise ReleaseError(problem)
+        raise ReleaseError(problem if str(path) in problem else f"{path}: {problem}")
 
 
 def _attempt(sender: Connection, path: Path, digest: str | None, memory: int) -> None:
@@ -64,18 +60,17 @@ def _attempt(sender: Connection, path: Path, digest: str | None, memory: int) ->
         sender.send("")
 
 
-def _verdict(receiver: Connection, seconds: float) -> str | None:
+def _verdict(receiver: Connection, process: SpawnProcess, seconds: float) -> str:
     if not receiver.poll(seconds):
-        return None
+        return f"the trial load was stopped after {seconds:g} s. Restore the release."
     try:
         return str(receiver.recv())
     except EOFError:
-        return None
+        process.join()
+        return f"the trial load {_how_it_ended(process.exitcode)}. Restore the release."
 
 
 def _how_it_ended(exitcode: int | None) -> str:
-    if exitcode is None:
-        return "did not come to an end and was stopped"
-    if exitcode < 0:
+    if exitcode is not None and exitcode < 0:
         return f"was killed by {signal.Signals(-exitcode).name}"
     return f"ended with status {exitcode} and no answer"

@@ -1,0 +1,146 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from knownat.contract.release import (
+    Deployed,
+    Deployment,
+    ModelDeployment,
+    publish_release,
+    read_deployment,
+    read_release,
+    stage_release,
+    write_deployment,
+)
+from knownat.errors import ReleaseError
+from tests.scoring.small_release import PLAN, SOURCE, manifest, publish_small
+
+
+def test_what_is_published_is_read_back(tmp_path):
+    made = publish_small(tmp_path)
+    release = read_release(made.path, digest=made.digest)
+    assert release.manifest == made.manifest
+    assert release.plan == PLAN
+    assert release.transform_sources() == {"transforms/load.py": SOURCE}
+    assert sorted(p.name for p in made.path.parent.iterdir()) == ["1"]
+
+
+@pytest.mark.parametrize("name", ["model.txt", "golden.parquet", "transforms/load.py", "read_plan.json"])
+def test_one_changed_byte_is_refused_by_name(tmp_path, name):
+    path = publish_small(tmp_path).path
+    content = bytearray((path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / name).write_bytes(content)
+    with pytest.raises(ReleaseError, match=f"{name} was changed"):
+        read_release(path)
+
+
+def test_a_changed_manifest_is_not_the_deployed_one(tmp_path):
+    made = publish_small(tmp_path)
+    file = made.path / "manifest.json"
+    file.write_text(file.read_text().replace('"training_rows": 400', '"training_rows": 401'))
+    with pytest.raises(ReleaseError, match="changed after promotion"):
+        read_release(made.path, digest=made.digest)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    path = publish_small(tmp_path).path
+    (path / "golden.parquet").rename(path / "silver.parquet")
+    with pytest.raises(ReleaseError, match=r"golden\.parquet.*silver\.parquet"):
+        read_release(path)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "not JSON", '{"format": 2}'])
+def test_an_unreadable_manifest_is_an_error_with_a_next_step(tmp_path, content):
+    path = publish_small(tmp_path).path
+    (path / "manifest.json").unlink()
+    if content is not None:
+        (path / "manifest.json").write_text(content)
+    with pytest.raises(ReleaseError, match=r"cannot be read.*Train the model again"):
+        read_release(path)
+
+
+def test_a_release_is_never_replaced(tmp_path):
+    made = publish_small(tmp_path)
+    with pytest.raises(ReleaseError, match="a release never changes"):
+        publish_small(tmp_path, training_rows=1)
+    assert read_release(made.path).digest == made.digest
+
+
+def test_a_failed_build_leaves_nothing(tmp_path):
+    folder = tmp_path / "late_parcel" / "1"
+
+    def build():
+        with stage_release(folder) as staged:
+            (staged / "model.txt").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        build()
+    assert list(folder.parent.iterdir()) == []
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from knownat.contract.release import publish_release, stage_release
+from tests.scoring.small_release import manifest
+folder = Path(sys.argv[1])
+for version in range(1, 10_000):
+    target = folder / str(version)
+    with stage_release(target) as staged:
+        for part in range(6):
+            (staged / f"part{part}").write_bytes(bytes([part]) * 200_000)
+        publish_release(staged, target, manifest(str(version)))
+    print(version, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.003, 0.006, 0.011])
+def test_a_killed_publisher_leaves_a_whole_release_or_none(tmp_path, after):
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", PUBLISH, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
+        for _ in range(5):
+            assert process.stdout.readline()
+        time.sleep(after)
+        os.kill(process.pid, signal.SIGKILL)
+    published = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+    assert len(published) >= 5
+    for path in published:
+        assert read_release(path).manifest.version == path.name
+
+
+def test_a_release_is_not_visible_before_its_manifest_is_whole(tmp_path):
+    folder = tmp_path / "late_parcel" / "1"
+    with stage_release(folder) as staged:
+        (staged / "model.txt").write_text("tree")
+        assert not folder.exists()
+        release = publish_release(staged, folder, manifest())
+    assert list(release.manifest.files) == ["model.txt"]
+
+
+DEPLOYMENT = Deployment(models={"m": ModelDeployment(champion=Deployed(version="1", digest="a" * 64))})
+
+
+def test_a_deployment_is_replaced_whole(tmp_path):
+    path = tmp_path / "releases" / "deployment.json"
+    assert read_deployment(path) == Deployment()
+    write_deployment(path, Deployment())
+    write_deployment(path, DEPLOYMENT)
+    assert read_deployment(path) == DEPLOYMENT
+    assert [p.name for p in path.parent.iterdir()] == ["deployment.json"]
+    assert json.loads(path.read_text())["models"]["m"]["champion"]["version"] == "1"
+
+
+def test_an_unreadable_deployment_is_no_empty_one(tmp_path):
+    path = tmp_path / "deployment.json"
+    path.write_text("")
+    with pytest.raises(ReleaseError, match="Promote a version again"):
+        read_deployment(path)

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from knownat.contract.release import read_release
+from knownat.errors import ReleaseError, SchemaMismatch
+from knownat.scoring.scorer import Scorer, largest_difference, same_values
+from knownat.scoring.trial import trial_load
+from tests.scoring.small_release import SOURCE, golden_table, publish_small
+
+
+def columns_of(scorer, table):
+    given = table.to_pydict()
+    stored = {name: given[name] for name in given if name.startswith("depot__")}
+    return scorer.columns(stored, {"weight_kg": given["weight_kg"]})
+
+
+def test_rows_score_the_same_alone_and_together(tmp_path):
+    scorer = Scorer.load(publish_small(tmp_path))
+    columns = columns_of(scorer, golden_table())
+    together = scorer.score(columns)
+    alone = [scorer.score({name: [values[i]] for name, values in columns.items()})[0] for i in range(60)]
+    assert np.max(np.abs(together - alone)) <= 1e-12
+    assert len(set(together.round(6))) > 1
+
+
+def test_on_demand_values_are_added_to_what_is_stored(tmp_path):
+    scorer = Scorer.load(publish_small(tmp_path))
+    stored = {"depot__parcels_count_1d": [4, None, 0]}
+    made = scorer.columns(stored, {"weight_kg": [6.0, 6.0, 6.0]})
+    assert made["load__kg_per_parcel"] == [1.5, None, None]
+
+
+def test_a_missing_model_column_is_named(tmp_path):
+    scorer = Scorer.load(publish_small(tmp_path))
+    with pytest.raises(SchemaMismatch, match="depot__region"):
+        scorer.score({"depot__parcels_count_1d": [1]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"score_error": 1e-9}, "golden scores differ by 1e-09"),
+        ({"score_error": float("nan")}, "golden scores differ by inf"),
+        ({"files": {"transforms/load.py": SOURCE.replace("kg / n if", "kg * n if")}}, "load__kg_per_parcel"),
+    ],
+)
+def test_a_release_that_contradicts_its_golden_rows_is_refused(tmp_path, changes, reason):
+    with pytest.raises(ReleaseError, match=reason):
+        Scorer.load(publish_small(tmp_path, **changes))
+
+
+def test_values_are_the_same_when_none_meets_nan_and_numbers_are_equal():
+    nan = float("nan")
+    assert same_values([None, nan, 2, "a", True], [nan, None, 2.0, "a", True])
+    assert not same_values([None], [0.0])
+    assert not same_values([1], [1, 1])
+    assert largest_difference(np.array([1.0]), np.array([1.0, 2.0])) == float("inf")
+
+
+DAMAGES = {
+    "truncated": lambda model: model[: len(model) // 2],
+    "converted to CRLF": lambda model: model.replace(b"\n", b"\r\n"),
+    "a line dropped": lambda model: model.replace(b"max_feature_idx=3\n", b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_model_never_takes_its_caller_down(tmp_path, damage):
+    # Published as damaged, its digests agree: only the trial stands between it and this process.
+    release = publish_small(tmp_path, damage=damage)
+    with pytest.raises(ReleaseError, match=str(release.path)):
+        trial_load(release.path, release.digest)
+
+
+def test_a_model_damaged_on_disk_is_refused_by_its_digest(tmp_path):
+    release = publish_small(tmp_path)
+    model = release.path / "model.txt"
+    model.write_bytes(model.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(ReleaseError, match=r"model\.txt was changed"):
+        read_release(release.path)
+    with pytest.raises(ReleaseError, match=r"model\.txt was changed"):
+        Scorer.load(release)
+    with pytest.raises(ReleaseError, match=r"model\.txt was changed"):
+        trial_load(release.path, release.digest)
+
+
+def test_a_trial_accepts_what_loads_and_stops_what_does_not_end(tmp_path):
+    release = publish_small(tmp_path)
+    trial_load(release.path, release.digest)
+    with pytest.raises(ReleaseError, match="stopped after 0 s"):
+        trial_load(release.path, release.digest, seconds=0)
+
+
+def test_a_trial_that_outgrows_its_memory_is_refused(tmp_path):
+    release = publish_small(tmp_path)
+    with pytest.raises(ReleaseError, match=str(release.path)):
+        trial_load(release.path, release.digest, memory=64 << 20)
