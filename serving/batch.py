@@ -1,7 +1,7 @@
 """Score a file with the same scorer, from what was known at each row's own time."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.contract.release import Deployed, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
@@ -18,12 +17,12 @@ from knownat.errors import ConfigError, ReleaseError, RowsNotConserved
 from knownat.scoring.scorer import Scorer
 from knownat.scoring.trial import trial_load
 from serving.prediction_ids import PredictionIds, open_prediction_ids
+from serving.question_files import ADDED_COLUMNS, read_question_file
 
 History = Callable[[pa.Table, ReadPlan], pa.Table]
 """Examples and a plan in; the same rows out, with each view's stored values and ``<view>__status``."""
 
 BATCH_ROWS = 65_536
-_ADDED = frozenset({"prediction_id", "model", "version", "degraded", "score"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def score_file(
     ReleaseError
         If there is no such release, or it cannot be loaded.
     ConfigError
-        If the file cannot be read or lacks a column.
+        If the file cannot be read, lacks a column, or holds other values than declared.
     """
     release = _find_release(workspace, model, version)
     scorer, plan = Scorer.load(release), release.plan
@@ -62,7 +61,7 @@ def score_file(
     staged = target.with_name(f".{target.name}")
     writer: pq.ParquetWriter | None = None
     try:
-        for examples in _batches(source, plan, batch_rows):
+        for examples in read_question_file(source, plan, batch_rows=batch_rows):
             scored = _score(scorer, release, examples, history, ids)
             writer = writer or pq.ParquetWriter(staged, scored.schema)
             writer.write_table(scored)
@@ -92,40 +91,6 @@ def _find_release(workspace: Workspace, model: str, version: str | None) -> Rele
     return read_release(path, digest=digest)
 
 
-def _batches(source: Path, plan: ReadPlan, batch_rows: int) -> Iterator[pa.Table]:
-    try:
-        file = pq.ParquetFile(source)
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigError(source, [f"cannot be read as Parquet: {error}"]) from error
-    with file:
-        have = set(file.schema_arrow.names)
-        if taken := sorted(have & _ADDED):
-            raise ConfigError(source, [f"already has the columns {taken}, which scoring adds"])
-        wanted = [*plan.request_keys, "event_timestamp", *plan.client_inputs]
-        if missing := [name for name in wanted if name not in have]:
-            raise ConfigError(source, [f"lacks the columns {missing}; needed are {wanted}"])
-        if not file.metadata.num_rows:
-            raise ConfigError(source, ["holds no rows; there is nothing to score"])
-        for batch in file.iter_batches(batch_size=batch_rows):
-            yield _with_question_time(pa.Table.from_batches([batch]), source, plan)
-
-
-def _with_question_time(examples: pa.Table, source: Path, plan: ReadPlan) -> pa.Table:
-    """Bring times to UTC microseconds, and fill the question's time as the scorer would."""
-    where = examples.schema.get_field_index("event_timestamp")
-    kind = examples.schema.field(where).type
-    if not pa.types.is_timestamp(kind) or kind.tz is None:
-        raise ConfigError(source, [f"event_timestamp is {kind}; it must be a timestamp with a time zone"])
-    when = examples["event_timestamp"].cast(TIMESTAMP)
-    if when.null_count:
-        raise ConfigError(source, [f"event_timestamp is null in {when.null_count} rows"])
-    examples = examples.set_column(where, "event_timestamp", when)
-    name = plan.question_time_input
-    if name is not None and name not in examples.column_names:
-        examples = examples.append_column(name, pc.cast(when, pa.int64()))
-    return examples
-
-
 def _score(
     scorer: Scorer, release: Release, examples: pa.Table, history: History, ids: PredictionIds
 ) -> pa.Table:
@@ -137,14 +102,14 @@ def _score(
     stored = {name: frame[name].to_pylist() for view in plan.views for name in map(view.column, _names(view))}
     inputs = {i.name: examples[i.name].to_pylist() for i in plan.request_inputs}
     scores = scorer.score(scorer.columns(stored, inputs))
-    added = {
-        "prediction_id": pa.array(ids.issue(manifest.model, rows)),
-        "model": pa.repeat(manifest.model, rows),
-        "version": pa.repeat(manifest.version, rows),
-        "degraded": _degraded(frame, plan),
-        "score": pa.array(scores.tolist()),
-    }
-    for name, column in added.items():
+    added = (
+        pa.array(ids.issue(manifest.model, rows)),
+        pa.repeat(manifest.model, rows),
+        pa.repeat(manifest.version, rows),
+        _degraded(frame, plan),
+        pa.array(scores.tolist()),
+    )
+    for name, column in zip(ADDED_COLUMNS, added, strict=True):
         examples = examples.append_column(name, column)
     return examples
 

@@ -25,6 +25,7 @@ from serving.batch import score_file
 from serving.features import open_history
 from serving.loading import ReleaseLoader
 from serving.prediction_log import LogBook
+from serving.question_files import read_question_file
 from serving.served import ServedModels
 from tests.serving.fakes import InMemoryFeatures
 from tests.serving.shop_release import release_shop
@@ -85,6 +86,11 @@ def questions():
             "event_timestamp": pa.array([ASKED] * len(asked), shop.MOMENT),
         }
     )
+
+
+def changed(name, column):
+    table = questions()
+    return table.set_column(table.schema.get_field_index(name), name, column)
 
 
 def score(workspace, source, target, **given):
@@ -155,16 +161,44 @@ def test_a_release_that_was_changed_is_refused_by_name_and_the_old_one_serves(wo
         (questions().drop(["home_region"]), r"lacks the columns \['home_region'\]"),
         (questions().slice(0, 0), "no rows"),
         (questions().append_column("score", pa.nulls(70)), r"already has the columns \['score'\]"),
+        (changed("event_timestamp", pa.array([1] * 70)), "must be a timestamp with a time zone"),
+        (changed("event_timestamp", pa.nulls(70, shop.MOMENT)), "'event_timestamp' holds nulls"),
+        (changed("customer_id", pa.array([1.5] * 70)), "'customer_id' is double; it must be int64"),
+        (changed("customer_id", pa.array([True] * 70)), "'customer_id' is bool; it must be int64"),
+        (changed("customer_id", pa.array(["1_0"] * 70)), "'customer_id' is string; it must be int64"),
+        (changed("customer_id", pa.array([2**63] * 70, pa.uint64())), "beyond int64"),
+        (changed("home_region", pa.array([1] * 70)), "'home_region' is int64; it must be string"),
         (
-            questions().set_column(2, "event_timestamp", pa.array([1] * 70)),
-            "must be a timestamp with a time zone",
+            questions().append_column("question_us", pa.array([1] * 70)),
+            "'question_us' is not event_timestamp",
         ),
     ],
-    ids=["a column short", "empty", "scored before", "no times"],
+    ids=[
+        "a column short",
+        "empty",
+        "scored before",
+        "no times",
+        "null times",
+        "fractions",
+        "truths",
+        "text",
+        "beyond 64 bits",
+        "numbers",
+        "another time",
+    ],
 )
 def test_a_file_that_cannot_be_scored_is_named(workspace, tmp_path, table, says):
     pq.write_table(table, tmp_path / "in.parquet")
+    plan = read_release(workspace.releases / "churn" / "1").plan
 
     with pytest.raises(ConfigError, match=says):
-        score(workspace, tmp_path / "in.parquet", tmp_path / "out.parquet")
+        list(read_question_file(tmp_path / "in.parquet", plan, batch_rows=50))
+
+
+def test_a_file_that_fails_midway_leaves_nothing(workspace, tmp_path):
+    late = pa.concat_tables([questions(), changed("event_timestamp", pa.nulls(70, shop.MOMENT))])
+    pq.write_table(late, tmp_path / "in.parquet")
+
+    with pytest.raises(ConfigError, match="holds nulls"):
+        score(workspace, tmp_path / "in.parquet", tmp_path / "out.parquet", batch_rows=70)
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
