@@ -73,6 +73,10 @@ def certify(spec: ModelSpec, joined: Joined, fold: Fold, *, all_examples: pa.Tab
     RowsNotConserved
         If any row has a value or a label that was not known, or was lost.
     """
+    if joined.frame.num_rows != joined.rows.num_rows:
+        raise RowsNotConserved(
+            f"{spec.name}: {joined.rows.num_rows} examples went in, {joined.frame.num_rows} rows came out."
+        )
     asked = microseconds(joined.frame[EVENT_TIMESTAMP])
     certificate = Certificate(
         cutoff=spec.time.cutoff.isoformat(),
@@ -140,8 +144,6 @@ def _side_evidence(side: str, frame: pa.Table, rows: Rows, *, cutoff_us: int) ->
 
 
 def _problems(certificate: Certificate) -> Iterator[str]:
-    if certificate.rows_returned != certificate.examples_joined:
-        yield f"{certificate.examples_joined} examples went in, {certificate.rows_returned} rows came out"
     for view in certificate.views:
         if view.event_after_question:
             yield f"view '{view.view}': {view.event_after_question} rows happened after their question"

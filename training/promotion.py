@@ -52,7 +52,7 @@ def promote(
     when = from_us((clock or SystemClock()).now_us())
     with _alone(workspace.releases):
         before = read_deployment(workspace.deployment)
-        changed = _with(before.models.get(model), deployed, Role(role), model=model)
+        changed = assign(before.models.get(model), deployed, Role(role), model=model)
         after = Deployment(models={**before.models, model: changed})
         write_deployment(workspace.deployment, after)
         entry = {"at": when.isoformat(), "model": model, "role": Role(role), "reason": reason}
@@ -72,9 +72,15 @@ def _refuse(release: Release, model: str, reason: str | None) -> None:
         )
 
 
-def _with(before: ModelDeployment | None, new: Deployed, role: Role, *, model: str) -> ModelDeployment:
+def assign(before: ModelDeployment | None, new: Deployed, role: Role, *, model: str) -> ModelDeployment:
+    """Give a version its role; it had at most one before, and leaves that.
+
+    Raises
+    ------
+    ReleaseError
+        If a challenger or a shadow would stand alone, or is the champion.
+    """
     if role is Role.CHAMPION:
-        # A version answers in one role; its place as challenger or shadow ends with its promotion.
         kept = ModelDeployment(champion=new) if before is None else _without(before, new.version)
         return kept.model_copy(update={"champion": new})
     if before is None:

@@ -1,0 +1,89 @@
+import json
+import multiprocessing
+from datetime import UTC, datetime
+
+import pytest
+
+from knownat.clock import FixedClock, to_us
+from knownat.contract.prediction_log import Role
+from knownat.contract.release import Deployed, GateResult, ModelDeployment, read_deployment
+from knownat.contract.workspace import Workspace
+from knownat.errors import ReleaseError
+from tests.scoring.small_release import publish_small
+from training.promotion import assign, promote
+
+NOW = FixedClock(to_us(datetime(2024, 3, 2, tzinfo=UTC)))
+FAILED = GateResult(gate="auc at least 0.9", value=0.8, bound=0.9, passed=False)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace.at(tmp_path / "feature_repo")
+
+
+def serve(workspace, version, **options):
+    return promote(workspace, "late_parcel", version, clock=NOW, **options).models["late_parcel"]
+
+
+def test_a_promoted_version_serves_by_its_digest(workspace):
+    release = publish_small(workspace.releases)
+    champion = serve(workspace, "1").champion
+    assert (champion.version, champion.digest) == ("1", release.digest)
+    assert read_deployment(workspace.deployment).models["late_parcel"].champion == champion
+    (line,) = (workspace.releases / "promotions.jsonl").read_text().splitlines()
+    assert json.loads(line)["at"] == "2024-03-02T00:00:00+00:00"
+
+
+def test_a_version_has_one_role_at_a_time():
+    one, two = (Deployed(version=version, digest="a" * 64) for version in "12")
+    champion = assign(None, one, Role.CHAMPION, model="m")
+    shadowed = assign(champion, two, Role.SHADOW, model="m")
+    assert (shadowed.champion, shadowed.shadow) == (one, (two,))
+    challenged = assign(shadowed, two, Role.CHALLENGER, model="m")
+    assert (challenged.challenger, challenged.shadow) == (two, ())
+    swapped = assign(challenged, two, Role.CHAMPION, model="m")
+    assert (swapped.champion, swapped.challenger) == (two, None)
+
+
+@pytest.mark.parametrize("role", [Role.CHALLENGER, Role.SHADOW])
+def test_only_beside_a_champion_is_there_a_second_role(role):
+    one = Deployed(version="1", digest="a" * 64)
+    with pytest.raises(ReleaseError, match="no champion yet"):
+        assign(None, one, role, model="m")
+    with pytest.raises(ReleaseError, match="is the champion"):
+        assign(ModelDeployment(champion=one), one, role, model="m")
+
+
+def test_a_failed_gate_needs_a_reason_and_the_reason_is_kept(workspace):
+    publish_small(workspace.releases, gates=(FAILED,))
+    with pytest.raises(ReleaseError, match=r"failed its gates: auc at least 0\.9 \(it is 0\.8\)"):
+        serve(workspace, "1")
+    assert not workspace.deployment.exists()
+    serve(workspace, "1", reason="a trial with ten users")
+    assert "a trial with ten users" in (workspace.releases / "promotions.jsonl").read_text()
+
+
+def test_a_release_that_breaks_on_loading_is_not_promoted(workspace):
+    publish_small(workspace.releases, damage=lambda model: model[: len(model) // 2])
+    with pytest.raises(ReleaseError, match="trial load"):
+        serve(workspace, "1")
+    assert not workspace.deployment.exists()
+
+
+def _promote(repo, model):
+    promote(Workspace.at(repo), model, "1", clock=NOW)
+
+
+def test_promotions_at_one_time_lose_none_of_them(workspace):
+    models = [f"parcel_{number}" for number in range(3)]
+    for model in models:
+        made = publish_small(workspace.releases / "made" / model, model=model)
+        (workspace.releases / model).mkdir()
+        made.path.rename(workspace.releases / model / "1")
+    context = multiprocessing.get_context("spawn")
+    started = [context.Process(target=_promote, args=(workspace.repo, model)) for model in models]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert sorted(read_deployment(workspace.deployment).models) == models
