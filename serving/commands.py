@@ -1,6 +1,7 @@
 """The scorer's commands: serve over HTTP, score a file."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,9 @@ def serve(
     Example: knownat serve --port 8000
     Then: curl -X POST localhost:8000/v1/models/MODEL/predict -d '{"keys": {...}, "inputs": {...}}'
     """
-    # The metrics come before Feast: once Feast's are imported, prometheus_client writes to files.
+    # Importing Feast's metrics sets this, here or in a process that started us, and prometheus_client then
+    # keeps every number in a file: a full disk would fail requests. Each worker counts for itself.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     from serving.app import create_app
     from serving.features import open_feature_store
     from serving.health import Drain

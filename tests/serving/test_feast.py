@@ -51,13 +51,16 @@ def serving(workspace, *options):
     FileClock(clock).move_to(to_us(ASKED))
     command = [str(Path(sys.executable).with_name("knownat")), "serve", "--repo", str(workspace.repo)]
     command += ["--port", "0", "--clock", f"file:{clock}", "--drain-seconds", "0", *options]
-    environment = {**os.environ, "TZ": "UTC", "OMP_NUM_THREADS": "1"}
+    counts = workspace.home / "counts"
+    counts.mkdir(exist_ok=True)
+    environment = {**os.environ, "TZ": "UTC", "PROMETHEUS_MULTIPROC_DIR": str(counts)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", env=environment)
     try:
         line = process.stdout.readline()
         url = line.strip().rsplit(" ", 1)[-1]
         with httpx.Client(base_url=url, timeout=60) as client:
             yield client, FileClock(clock), line
+        assert list(counts.iterdir()) == []  # its numbers are in memory, whoever started it
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     finally:
