@@ -1,7 +1,7 @@
 """From evidence to a release: every file staged, proved, and made visible at once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as package_version
@@ -44,6 +44,9 @@ GOLDEN_ROWS = 200
 SAMPLE_ROWS = 20_000
 _ATTEMPTS = 20
 
+Build = Callable[[Path, str], Mapping[str, object]]
+"""Writes a release's files into a folder for a version, and returns its manifest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -69,17 +72,32 @@ def publish(workspace: Workspace, made: Made, *, version: str | None, created_at
     """
     golden = golden_rows(made)
     prove_transforms(made.joined, golden)
-    folder = workspace.releases / made.spec.name
+
+    def build(staged: Path, chosen: str) -> Mapping[str, object]:
+        manifest = _manifest(workspace, made, version=chosen, created_at=created_at)
+        _write_files(staged, made, golden, manifest)
+        return manifest
+
+    return publish_as(workspace.releases / made.spec.name, version, build)
+
+
+def publish_as(folder: Path, version: str | None, build: Build) -> Release:
+    """Publish what ``build`` writes under the version given, or else under the next free number.
+
+    Raises
+    ------
+    ReleaseError
+        If the version is taken, or other runs took every number first.
+    """
     for _ in range(_ATTEMPTS):
-        chosen = folder / (version or next_version(folder))
-        manifest = _manifest(workspace, made, version=chosen.name, created_at=created_at)
-        with stage_release(chosen) as staged:
-            _write_files(staged, made, golden, manifest)
+        target = folder / (version or next_version(folder))
+        with stage_release(target) as staged:
+            manifest = build(staged, target.name)
             try:
-                return publish_release(staged, chosen, manifest)
+                return publish_release(staged, target, manifest)
             except ReleaseError:
                 # Another run took this number between our look and our rename.
-                if version is not None or not chosen.exists():
+                if version is not None or not target.exists():
                     raise
     raise ReleaseError(f"{folder}: {_ATTEMPTS} versions were taken in a row. Name one with --version.")
 
