@@ -177,7 +177,7 @@ class _Problems:
             first = self._found[0]
             where = f"row {first['row']}" + (f", {first['field']}" if first["field"] else "")
             more = f" (and {len(self._found) - 1} more)" if len(self._found) > 1 else ""
-            raise BadRequest(f"The request was refused: {where}: {first['problem']}{more}.",
+            raise BadRequest(f"The request was refused: {where}: {str(first['problem']).rstrip('.')}{more}.",
                              self._found[:_LISTED_PROBLEMS])  # fmt: skip
 
 
