@@ -17,6 +17,7 @@ from knownat.contract.schema import Column
 from monitoring.columns import Numbers, as_numbers, as_texts, is_category
 
 Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
 
 _DECILES = np.arange(1, 10) / 10
 _FEW_VALUES = 20
@@ -25,15 +26,15 @@ _NULL, _NEW, _OTHER = "no value", "never seen", "other"
 
 
 class Bins(Protocol):
-    """Buckets of one column; ``labels`` and what ``count`` returns go together."""
+    """Buckets of one column; ``place`` gives positions among ``labels``."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What each bucket holds, in order."""
         ...
 
-    def count(self, values: pa.ChunkedArray) -> Counts:
-        """Count the rows in each bucket."""
+    def place(self, values: pa.ChunkedArray) -> Places:
+        """Tell which bucket each row falls into."""
         ...
 
 
@@ -63,13 +64,11 @@ class _QuantileBins:
         inner = edges[edges < known.max()]
         return cls(name, inner if len(inner) else edges[:1])
 
-    def count(self, values: pa.ChunkedArray) -> Counts:
-        """Count numbers up to each edge, those above the last, and nulls."""
+    def place(self, values: pa.ChunkedArray) -> Places:
+        """Place numbers up to each edge, those above the last, and nulls."""
         numbers = as_numbers(self._name, values)
-        null = np.isnan(numbers)
-        places = np.searchsorted(self._edges, numbers[~null], side="left")
-        counts = np.bincount(places, minlength=len(self._edges) + 1)
-        return np.append(counts, null.sum()).astype(np.int64)
+        places = np.searchsorted(self._edges, numbers, side="left")
+        return np.where(np.isnan(numbers), len(self._edges) + 1, places)
 
 
 class _ValueBins:
@@ -77,14 +76,12 @@ class _ValueBins:
         self._name, self._known = name, known
         self.labels = (*(_short(value) for value in known), _NEW, _NULL)
 
-    def count(self, values: pa.ChunkedArray) -> Counts:
-        """Count each value the baseline had, those it never had, and nulls."""
+    def place(self, values: pa.ChunkedArray) -> Places:
+        """Place each value the baseline had, those it never had, and nulls."""
         numbers = as_numbers(self._name, values)
-        null = np.isnan(numbers)
-        present = numbers[~null]
-        seen = np.isin(present, self._known)
-        counts = np.bincount(np.searchsorted(self._known, present[seen]), minlength=len(self._known))
-        return np.concatenate([counts, [(~seen).sum(), null.sum()]]).astype(np.int64)
+        new, null = len(self._known), len(self._known) + 1
+        places = np.where(np.isin(numbers, self._known), np.searchsorted(self._known, numbers), new)
+        return np.where(np.isnan(numbers), null, places)
 
 
 @dataclass(frozen=True)
@@ -101,17 +98,22 @@ class _NameBins:
         shown, others = tuple(by_count[:_MOST_NAMES]), frozenset(by_count[_MOST_NAMES:])
         return cls(name, shown, others, (*shown, _OTHER, _NEW, _NULL))
 
-    def count(self, values: pa.ChunkedArray) -> Counts:
-        """Count the commonest names, the other known ones, those never seen, and nulls."""
-        texts = as_texts(self.name, values)
+    def place(self, values: pa.ChunkedArray) -> Places:
+        """Place the commonest names, the other known ones, those never seen, and nulls."""
+        encoded = as_texts(self.name, values).dictionary_encode()
+        other = len(self.shown)
         place = {name: position for position, name in enumerate(self.shown)}
-        counts = np.zeros(len(self.labels), dtype=np.int64)
-        for pair in texts.drop_null().value_counts().to_pylist():
-            text = pair["values"]
-            fallback = len(self.shown) + (0 if text in self.others else 1)
-            counts[place.get(text, fallback)] += pair["counts"]
-        counts[-1] = texts.null_count
-        return counts
+        place |= dict.fromkeys(self.others, other)
+        # A null is encoded as no name; it is placed behind them all.
+        names = [place.get(name, other + 1) for name in encoded.dictionary.to_pylist()] + [other + 2]
+        codes = encoded.indices.fill_null(len(names) - 1).to_numpy()
+        placed: Places = np.array(names, dtype=np.int64)[codes]
+        return placed
+
+
+def count_rows(bins: Bins, values: pa.ChunkedArray) -> Counts:
+    """Count the rows in each bucket."""
+    return np.bincount(bins.place(values), minlength=len(bins.labels)).astype(np.int64)
 
 
 def new_share(bins: Bins, counts: Counts) -> float:

@@ -51,10 +51,15 @@ def as_texts(name: str, values: pa.ChunkedArray) -> pa.Array:
     )
 
 
+def find_nulls(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Mark the rows without a value."""
+    if is_category(column):
+        return np.asarray(
+            as_texts(column.name, values).is_null().to_numpy(zero_copy_only=False), dtype=np.bool_
+        )
+    return np.isnan(as_numbers(column.name, values))
+
+
 def null_share(column: Column, values: pa.ChunkedArray) -> float:
     """Share of rows without a value; 0 for no rows."""
-    if not len(values):
-        return 0.0
-    if is_category(column):
-        return float(as_texts(column.name, values).null_count / len(values))
-    return float(np.mean(np.isnan(as_numbers(column.name, values))))
+    return float(find_nulls(column, values).mean()) if len(values) else 0.0

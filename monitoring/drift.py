@@ -1,7 +1,8 @@
 """How far a column's distribution moved: PSI over the baseline's buckets, against a stated threshold.
 
-A threshold is the declared practical effect, or what so few rows differ by from chance alone if that
-is larger; below a declared number of rows nothing is said.
+A threshold is the largest of the declared practical effect, what so few rows differ by from chance
+alone, and what windows of that length usually differ by; below a declared number of rows nothing is
+said.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ import pyarrow as pa
 
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.schema import Column
-from monitoring.binning import Counts, fit_bins
+from monitoring.binning import Counts, Places, count_rows, fit_bins
 from monitoring.columns import Numbers, as_numbers, is_category, null_share
 from monitoring.summary import Bucket, ColumnDrift
+from monitoring.usual import NO_PAST, PastWindows
 
-_PSEUDO = 0.5
+_RAREST = 0.001
+_USUAL = 0.99
+_STEADY = 2.0
 _FALSE_ALARMS = 0.01
 """Chance of one false alarm or more among all columns of a window, if rows were independent."""
 
@@ -42,16 +46,22 @@ def measure_drift(
     rules: DriftRules,
     *,
     importance: float,
+    past: PastWindows = NO_PAST,
 ) -> ColumnDrift:
-    """Compare a column's window with its baseline; too few rows are a note, not a number."""
+    """Compare a column's window with its baseline; too few rows are a note, not a number.
+
+    ``past`` are windows of the same length within the baseline.
+    """
     bins = fit_bins(column, baseline)
-    before, now = bins.count(baseline), bins.count(window)
+    places = bins.place(baseline)
+    before, now = np.bincount(places, minlength=len(bins.labels)), count_rows(bins, window)
     note = _too_few(before, now, rules)
     used = (before + now) > 0
-    threshold = (
-        max(rules.effect, noise_floor(before, now, columns=rules.columns)) if not note else rules.effect
-    )
-    score = None if note else psi(before, now)
+    threshold, score = rules.effect, None
+    if not note:
+        usual = usual_shift(past, places, before)
+        threshold = max(rules.effect, noise_floor(before, now, columns=rules.columns), usual)
+        score = psi(before, now)
     shares = [counts / counts.sum() if counts.sum() else counts * 0.0 for counts in (before, now)]
     return ColumnDrift(
         column=column.name,
@@ -91,10 +101,11 @@ def unmeasured(column: Column, rules: DriftRules, *, importance: float, note: st
 def psi(before: Counts, now: Counts) -> float:
     """Population stability index, sum of (q - p) ln(q / p), over buckets that hold anything.
 
-    Half a row is added to each bucket, so that an empty one is rare, not impossible.
+    One row in a thousand is added to each bucket, so that an empty one is rare, not impossible, and
+    the same shares give the same PSI however many rows they are of.
     """
     used = (before + now) > 0
-    old, new = before[used] + _PSEUDO, now[used] + _PSEUDO
+    old, new = (counts[used] / counts.sum() + _RAREST for counts in (before, now))
     p, q = old / old.sum(), new / new.sum()
     return float(np.sum((q - p) * np.log(q / p)))
 
@@ -109,6 +120,19 @@ def noise_floor(before: Counts, now: Counts, *, columns: int) -> float:
         return 0.0
     spread = 1 / float(before.sum()) + 1 / float(now.sum())
     return _chi_squared_quantile(1 - _FALSE_ALARMS / columns, freedom) * spread
+
+
+def usual_shift(past: PastWindows, places: Places, before: Counts) -> float:
+    """Return the PSI that 99 of 100 past windows stayed below; 0 if they do not differ, or are none.
+
+    Each is known by a sample of n rows, which adds about (buckets - 1) / n by chance. Where the
+    middle one shows little more than that, the column is steady and any shift of it is news.
+    """
+    if not len(past):
+        return 0.0
+    shifts = [psi(before, np.bincount(places[rows], minlength=len(before))) for rows in past]
+    chance = (np.sum(before > 0) - 1) * float(np.mean([1 / len(rows) for rows in past]))
+    return float(np.quantile(shifts, _USUAL)) if np.median(shifts) > _STEADY * chance else 0.0
 
 
 def _chi_squared_quantile(probability: float, freedom: int) -> float:

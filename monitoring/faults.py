@@ -14,9 +14,10 @@ from knownat.contract.prediction_log import prediction_schema
 from knownat.contract.read_plan import ReadPlan, Status
 from knownat.contract.schema import Column, FeatureSchema
 from knownat.errors import SchemaMismatch
-from monitoring.binning import fit_bins, new_share
-from monitoring.columns import Numbers, as_numbers, as_texts, is_category, null_share
+from monitoring.binning import count_rows, fit_bins, new_share
+from monitoring.columns import Numbers, as_numbers, as_texts, find_nulls, is_category, null_share
 from monitoring.summary import Fault, FaultKind, Level, ViewStatus
+from monitoring.usual import NO_PAST, PastWindows
 
 _MORE_NULLS = 0.1
 _MANY_MORE_NULLS = 0.5
@@ -24,18 +25,34 @@ _NEW_CATEGORIES = 0.01
 _MORE_ABSENT = 0.05
 _MANY_MORE_ABSENT = 0.5
 _UNAVAILABLE_ALERT = 0.05
+_NEARLY_ALWAYS = 0.9
+_NOW_AND_THEN = 0.01
+"""What more than this share of past windows showed is usual."""
+_BY_CHANCE = 0.001
 
 
 def find_faults(
-    *, schema: FeatureSchema, plan: ReadPlan, baseline: pa.Table, window: pa.Table, rules: Monitoring
+    *,
+    schema: FeatureSchema,
+    plan: ReadPlan,
+    baseline: pa.Table,
+    window: pa.Table,
+    rules: Monitoring,
+    past: PastWindows = NO_PAST,
 ) -> list[Fault]:
-    """Look at every model column, every unknown one, and every view's rows; the worst come first."""
+    """Look at every model column, every unknown one, and every view's rows; the worst come first.
+
+    What windows of the same length within the baseline (``past``) show now and then is no fault.
+    """
     if not window.num_rows:
         message = "no prediction was logged in this window"
         return [Fault(kind=FaultKind.EMPTY_WINDOW, level=Level.WATCH, subject="window", message=message)]
-    faults = [*_of_new_columns(schema, plan, window), *_of_views(statuses(plan, baseline, window))]
+    faults = [
+        *_of_new_columns(schema, plan, window),
+        *_of_views(statuses(plan, baseline, window), enough=window.num_rows >= rules.min_rows),
+    ]
     for column in schema.columns:
-        faults += _of_column(column, baseline, window, rules)
+        faults += _of_column(column, baseline, window, rules, past)
     order = (Level.ALERT, Level.WATCH, Level.OK)
     return sorted(faults, key=lambda fault: order.index(fault.level))
 
@@ -74,7 +91,9 @@ def known_bounds(numbers: Numbers) -> tuple[float, float]:
     return low - width, high + width
 
 
-def _of_column(column: Column, baseline: pa.Table, window: pa.Table, rules: Monitoring) -> Iterator[Fault]:
+def _of_column(
+    column: Column, baseline: pa.Table, window: pa.Table, rules: Monitoring, past: PastWindows
+) -> Iterator[Fault]:
     name = column.name
     if name not in window.column_names:
         yield _fault(
@@ -85,26 +104,26 @@ def _of_column(column: Column, baseline: pa.Table, window: pa.Table, rules: Moni
         return
     before, now = baseline[name], window[name]
     try:
-        yield from _of_nulls(column, before, now)
+        yield from _of_nulls(column, before, now, rules, past)
         if is_category(column):
             yield from _of_names(column, before, now)
         else:
-            yield from _of_numbers(name, as_numbers(name, before), as_numbers(name, now), rules)
+            yield from _of_numbers(name, as_numbers(name, before), as_numbers(name, now), rules, past)
     except SchemaMismatch:
         yield _fault(FaultKind.WRONG_TYPE, Level.ALERT, name, f"the log holds {now.type}")
 
 
-def _of_nulls(column: Column, before: pa.ChunkedArray, now: pa.ChunkedArray) -> Iterator[Fault]:
-    old, new = null_share(column, before), null_share(column, now)
-    if new == 1 and old < 1:
-        yield _fault(
-            FaultKind.ALL_NULL,
-            Level.ALERT,
-            column.name,
-            f"no value at all; the baseline had {1 - old:.0%}",
-            new,
-        )
-    elif new - old > _MORE_NULLS:
+def _of_nulls(
+    column: Column, before: pa.ChunkedArray, now: pa.ChunkedArray, rules: Monitoring, past: PastWindows
+) -> Iterator[Fault]:
+    absent = find_nulls(column, before)
+    old, new = float(absent.mean()), null_share(column, now)
+    if new - old <= _MORE_NULLS or past.share_within(absent, share=new) > _NOW_AND_THEN:
+        return
+    if new == 1 and old ** len(now) < _BY_CHANCE:
+        text = f"no value at all; the baseline had {1 - old:.0%}"
+        yield _fault(FaultKind.ALL_NULL, Level.ALERT, column.name, text, new)
+    elif len(now) >= rules.min_rows:
         level = Level.ALERT if new - old > _MANY_MORE_NULLS else Level.WATCH
         text = f"{new:.0%} are without a value, the baseline had {old:.0%}"
         yield _fault(FaultKind.MORE_NULLS, level, column.name, text, new)
@@ -112,7 +131,7 @@ def _of_nulls(column: Column, before: pa.ChunkedArray, now: pa.ChunkedArray) -> 
 
 def _of_names(column: Column, before: pa.ChunkedArray, now: pa.ChunkedArray) -> Iterator[Fault]:
     bins = fit_bins(column, before)
-    share = new_share(bins, bins.count(now))
+    share = new_share(bins, count_rows(bins, now))
     if share > _NEW_CATEGORIES:
         known = set(as_texts(column.name, before).unique().to_pylist())
         new = sorted(set(as_texts(column.name, now).drop_null().unique().to_pylist()) - known)
@@ -121,29 +140,31 @@ def _of_names(column: Column, before: pa.ChunkedArray, now: pa.ChunkedArray) -> 
         yield _fault(FaultKind.NEW_CATEGORIES, Level.WATCH, column.name, text, share)
 
 
-def _of_numbers(name: str, before: Numbers, now: Numbers, rules: Monitoring) -> Iterator[Fault]:
+def _of_numbers(
+    name: str, before: Numbers, now: Numbers, rules: Monitoring, past: PastWindows
+) -> Iterator[Fault]:
     infinite = np.isinf(now)
     if infinite.any() and not np.isinf(before).any():
-        yield _fault(
-            FaultKind.INFINITE, Level.WATCH, name, _rows(infinite, "infinite"), float(infinite.mean())
-        )
+        share = float(infinite.mean())
+        yield _fault(FaultKind.INFINITE, Level.WATCH, name, _rows(infinite, "infinite"), share)
     low, high = known_bounds(before)
-    finite = np.isfinite(now)
-    outside = finite & ((now < low) | (now > high))
+    finite = now[np.isfinite(now)]
+    outside = (finite < low) | (finite > high)
     if outside.any():
-        extreme = now[outside][np.argmax(np.abs(now[outside]))]
+        extreme = finite[outside][np.argmax(np.abs(finite[outside]))]
         text = f"{_rows(outside, 'far outside')} {low:.4g} to {high:.4g}, up to {extreme:.4g}"
-        yield _fault(FaultKind.OUT_OF_RANGE, Level.WATCH, name, text, float(outside.mean()))
-    was = before[np.isfinite(before)]
-    constant = finite.sum() >= rules.min_rows and np.unique(now[finite]).size == 1
-    if constant and np.unique(was).size > 1 and not _usually(was, now[finite][0]):
-        text = f"every value is {now[finite][0]:.4g}; the baseline had {np.unique(was).size} values"
+        yield _fault(FaultKind.OUT_OF_RANGE, Level.WATCH, name, text, float(outside.sum() / len(now)))
+    if len(finite) >= rules.min_rows and finite.min() == finite.max():
+        yield from _of_constant(name, before, float(finite[0]), past)
+
+
+def _of_constant(name: str, before: Numbers, value: float, past: PastWindows) -> Iterator[Fault]:
+    known = before[np.isfinite(before)]
+    distinct = len(np.unique(known))
+    nearly_always = len(known) > 0 and np.mean(known == value) > _NEARLY_ALWAYS
+    if distinct > 1 and not nearly_always and past.constant_share(before) <= _NOW_AND_THEN:
+        text = f"every value is {value:.4g}; the baseline had {distinct} values"
         yield _fault(FaultKind.CONSTANT, Level.WATCH, name, text, 1.0)
-
-
-def _usually(before: Numbers, value: float) -> bool:
-    """Whether the baseline is nearly always this value, so that a constant window says nothing."""
-    return bool(np.mean(before == value) > 0.9)
 
 
 def _of_new_columns(schema: FeatureSchema, plan: ReadPlan, window: pa.Table) -> Iterator[Fault]:
@@ -154,7 +175,7 @@ def _of_new_columns(schema: FeatureSchema, plan: ReadPlan, window: pa.Table) -> 
             yield _fault(FaultKind.NEW_COLUMN, Level.WATCH, name, "this release does not know it")
 
 
-def _of_views(views: Sequence[ViewStatus]) -> Iterator[Fault]:
+def _of_views(views: Sequence[ViewStatus], *, enough: bool) -> Iterator[Fault]:
     for view in views:
         if view.unavailable:
             level = Level.ALERT if view.unavailable > _UNAVAILABLE_ALERT else Level.WATCH
@@ -163,7 +184,7 @@ def _of_views(views: Sequence[ViewStatus]) -> Iterator[Fault]:
         more = view.expired + view.not_found - view.expected_absent
         if more <= _MORE_ABSENT:
             continue
-        level = Level.ALERT if more > _MANY_MORE_ABSENT else Level.WATCH
+        level = Level.ALERT if enough and more > _MANY_MORE_ABSENT else Level.WATCH
         kind, share = max(
             ((FaultKind.EXPIRED, view.expired), (FaultKind.NOT_FOUND, view.not_found)),
             key=lambda pair: pair[1],

@@ -73,7 +73,8 @@ def _model_row(name: str, entries: list[Entry]) -> _ModelRow:
     metric = display_name(newest.metric)
     known = [value for value, _ in points if value is not None]
     label = f"{metric} of {len(known)} windows, from {min(known):.3g} to {max(known):.3g}" if known else ""
-    trend = draw_trend(points, reference=reference, label=label)
+    # One point is no trend.
+    trend = draw_trend(points, reference=reference, label=label) if len(known) > 1 else Markup()
     return _ModelRow(name, newest, windows, trend, reference is not None)
 
 
@@ -149,4 +150,5 @@ _FILTERS: Mapping[str, object] = {
     "word": lambda level: {Level.OK: "OK", Level.WATCH: "Watch", Level.ALERT: "Alert"}[level],
     "metric": display_name,
     "sentence": _sentence,
+    "breakable": lambda name: Markup("__<wbr>").join(name.split("__")),
 }

@@ -4,6 +4,7 @@ A label that comes early is not a fair sample (an early arrival is known before 
 prediction counts once the declared wait is over, whether or not its label came.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,14 +14,25 @@ import pyarrow.compute as pc
 from knownat.contract.model_spec import METRICS, ModelSpec
 from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import Interval, Manifest
-from monitoring.metrics import Scored, measurable, measure_all
-from monitoring.summary import MetricChange, Performance, PerformanceStatus
+from monitoring.columns import as_numbers
+from monitoring.metrics import Scored, measurable, measure, measure_all
+from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
+from monitoring.usual import PastWindows
+from monitoring.windows import Window
 
 
 def measure_performance(
-    manifest: Manifest, predictions: pa.Table, labels: pa.Table, *, now: datetime
+    manifest: Manifest,
+    predictions: pa.Table,
+    labels: pa.Table,
+    *,
+    now: datetime,
+    usual: Mapping[str, Span] | None = None,
 ) -> Performance:
-    """Join the labels known by ``now`` to the matured predictions and compare with the release."""
+    """Join the labels known by ``now`` to the matured predictions and compare with the release.
+
+    ``usual`` says, by metric, where windows of this length were when the release was tested.
+    """
     spec = manifest.spec
     wait = spec.monitoring.label_wait_hours
     matured = predictions.filter(_at_most(predictions["event_timestamp"], now - timedelta(hours=wait)))
@@ -36,7 +48,7 @@ def measure_performance(
         labelled=judged.num_rows,
         mean_label=float(label.mean()) if len(label) else None,
         mean_score=float(score.mean()) if len(score) else None,
-        metrics=_changes(manifest, Scored.of(label, score)) if enough else (),
+        metrics=_changes(manifest, Scored.of(label, score), usual or {}) if enough else (),
     )
 
 
@@ -44,20 +56,57 @@ def join_labels(predictions: pa.Table, labels: pa.Table, *, now: datetime) -> pa
     """Return ``score`` and ``label`` of the predictions whose label the platform had by ``now``."""
     posted = _at_most(labels["logged_at"], now)
     known = labels.filter(pc.and_(posted, _at_most(labels["label_timestamp"], now)))
-    return predictions.select(["prediction_id", "score"]).join(
+    joined = predictions.select(["prediction_id", "score"]).join(
         known.select(["prediction_id", "label"]), "prediction_id", join_type="inner"
     )
+    # A join keeps no order, and a resample draws rows by their place.
+    return joined.sort_by("prediction_id")
 
 
-def compare(metric: str, window: Interval, release: Interval | None, *, allowed: float) -> MetricChange:
+def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[str, Span]:
+    """Measure each metric in the hold-out's windows of this length: where 95 of 100 of them were.
+
+    Over many windows a metric mixes easy and hard ones: within single windows an AUC is usually
+    lower and always more varied than the release's own. Empty where there are too few windows.
+    """
+    known = holdout.filter(pc.is_valid(holdout["label"]))
+    past = PastWindows.of(known, window)
+    label, score = (as_numbers(name, known[name]) for name in ("label", "score"))
+    spans = {}
+    for metric in measurable(spec.task) if len(past) else ():
+        found = [
+            measure(metric, Scored.of(label[rows], score[rows]), quantile=spec.quantile) for rows in past
+        ]
+        finite = [value for value in found if np.isfinite(value)]
+        if finite:
+            low, high = np.quantile(finite, [0.025, 0.975])
+            spans[metric] = Span(low=float(low), high=float(high))
+    return spans
+
+
+def compare(
+    metric: str,
+    window: Interval,
+    release: Interval | None,
+    *,
+    allowed: float,
+    usual: Span | None = None,
+) -> MetricChange:
     """Say by what share of the release's number the window is worse, and whether that is too much."""
     if release is None or not release.value:
-        return MetricChange(metric=metric, window=window, release=release, drop=None)
+        return MetricChange(metric=metric, window=window, release=release, drop=None, usual=usual)
     higher = METRICS[metric][0] == "higher"
     best = window.high if higher else window.low
     drop, least = (_worse_by(value, release.value, higher=higher) for value in (window.value, best))
+    unusual = usual is None or (window.value < usual.low if higher else window.value > usual.high)
     return MetricChange(
-        metric=metric, window=window, release=release, drop=drop, fell=drop > allowed, surely=least > allowed
+        metric=metric,
+        window=window,
+        release=release,
+        drop=drop,
+        usual=usual,
+        fell=drop > allowed and unusual,
+        surely=least > allowed and unusual,
     )
 
 
@@ -65,13 +114,13 @@ def _worse_by(value: float, was: float, *, higher: bool) -> float:
     return (was - value if higher else value - was) / abs(was)
 
 
-def _changes(manifest: Manifest, rows: Scored) -> tuple[MetricChange, ...]:
+def _changes(manifest: Manifest, rows: Scored, usual: Mapping[str, Span]) -> tuple[MetricChange, ...]:
     spec = manifest.spec
     names = [spec.metric, *(name for name in measurable(spec.task) if name != spec.metric)]
     found = measure_all(names, rows, quantile=spec.quantile)
     allowed = spec.monitoring.max_metric_drop
     return tuple(
-        compare(name, found[name], manifest.metrics.get(name), allowed=allowed)
+        compare(name, found[name], manifest.metrics.get(name), allowed=allowed, usual=usual.get(name))
         for name in names
         if name in found
     )

@@ -18,10 +18,11 @@ from monitoring import pages
 from monitoring.drift import DriftRules, measure_drift, unmeasured
 from monitoring.faults import find_faults, statuses
 from monitoring.importance import gain_shares
-from monitoring.performance import measure_performance
+from monitoring.performance import measure_performance, usual_metrics
 from monitoring.source import Evidence, read_evidence
 from monitoring.summary import ColumnDrift, Level, Summary
 from monitoring.surrogates import surrogate
+from monitoring.usual import PastWindows
 from monitoring.verdict import judge
 from monitoring.windows import Window
 
@@ -78,18 +79,28 @@ def summarize(evidence: Evidence, window: Window, *, now: datetime) -> Summary:
     """Measure everything about a window and judge it; nothing is written."""
     manifest, plan = evidence.release.manifest, evidence.release.plan
     spec, schema = manifest.spec, manifest.feature_schema
+    past = PastWindows.of(evidence.baseline, window)
     faults = find_faults(
         schema=schema,
         plan=plan,
         baseline=evidence.baseline,
         window=evidence.predictions,
         rules=spec.monitoring,
+        past=past,
     )
     rules = DriftRules.of(spec.monitoring, columns=len(schema.columns))
     shares = gain_shares(evidence.release.read_bytes(MODEL), columns=len(schema.columns))
-    features = [_drift(evidence, c, rules, share) for c, share in zip(schema.columns, shares, strict=True)]
-    score = _drift(evidence, SCORE, DriftRules.of(spec.monitoring, columns=1), 0.0)
-    performance = measure_performance(manifest, evidence.predictions, evidence.labels, now=now)
+    features = [
+        _drift(evidence, past, c, rules, share) for c, share in zip(schema.columns, shares, strict=True)
+    ]
+    score = _drift(evidence, past, SCORE, DriftRules.of(spec.monitoring, columns=1), 0.0)
+    performance = measure_performance(
+        manifest,
+        evidence.predictions,
+        evidence.labels,
+        now=now,
+        usual=usual_metrics(spec, evidence.holdout, window),
+    )
     headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
     return Summary(
         model=spec.name,
@@ -129,12 +140,16 @@ def write_index(reports: Path) -> None:
     _replace(reports / INDEX, pages.index(entries, unreadable=unreadable))
 
 
-def _drift(evidence: Evidence, column: Column, rules: DriftRules, importance: float) -> ColumnDrift:
+def _drift(
+    evidence: Evidence, past: PastWindows, column: Column, rules: DriftRules, importance: float
+) -> ColumnDrift:
     baseline, window = evidence.baseline, evidence.predictions
     if any(column.name not in table.column_names for table in (baseline, window)):
         return unmeasured(column, rules, importance=importance, note="the column is missing")
     try:
-        return measure_drift(column, baseline[column.name], window[column.name], rules, importance=importance)
+        return measure_drift(
+            column, baseline[column.name], window[column.name], rules, importance=importance, past=past
+        )
     except SchemaMismatch as error:
         return unmeasured(column, rules, importance=importance, note=str(error))
 

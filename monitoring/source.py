@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from knownat.contract.log_reader import read_labels, read_predictions, version_folders
 from knownat.contract.prediction_log import Role, prediction_schema
-from knownat.contract.release import BASELINE, Release, read_deployment, read_release
+from knownat.contract.release import BASELINE, HOLDOUT, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from monitoring.windows import Window
@@ -22,6 +22,8 @@ class Evidence:
 
     release: Release
     baseline: pa.Table
+    holdout: pa.Table
+    """Predictions of the release's own test, each with its label."""
     predictions: pa.Table
     """As champion, ordered by the question's time."""
     labels: pa.Table
@@ -56,6 +58,7 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
     return Evidence(
         release=release,
         baseline=pq.read_table(BytesIO(release.read_bytes(BASELINE))),
+        holdout=pq.read_table(BytesIO(release.read_bytes(HOLDOUT))),
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,
         labels=read_labels(root, model),
         other_rows=_others(tables, judged),

@@ -69,7 +69,7 @@ class ColumnDrift(_Frozen):
     psi: float | None
     """Population stability index over the baseline's quantiles, nulls apart; None if not measured."""
     threshold: float
-    """What ``psi`` must exceed to count: the declared effect, or the noise of so few rows if larger."""
+    """What ``psi`` must exceed to count: the largest of the declared effect, chance, and the usual."""
     drifted: bool
     note: str = ""
     """Why it was not measured, where it was not."""
@@ -102,6 +102,13 @@ class PerformanceStatus(StrEnum):
     NOT_SUPPORTED = "not_supported"
 
 
+class Span(_Frozen):
+    """Two bounds, both within."""
+
+    low: float
+    high: float
+
+
 class MetricChange(_Frozen):
     """One metric of the window beside the release's own, each with a 95 % interval."""
 
@@ -110,8 +117,10 @@ class MetricChange(_Frozen):
     release: Interval | None
     drop: float | None
     """Share of the release's number by which the window is worse; negative if better."""
+    usual: Span | None = None
+    """Between which values 95 of 100 windows of this length were when the release was tested."""
     fell: bool = False
-    """The window is worse by more than is allowed."""
+    """The window is worse by more than is allowed, and than is usual."""
     surely: bool = False
     """So is the better end of its interval."""
 

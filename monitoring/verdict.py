@@ -15,6 +15,7 @@ from monitoring.summary import (
     MetricChange,
     Performance,
     PerformanceStatus,
+    Span,
     Verdict,
 )
 
@@ -56,7 +57,8 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
         return
     was, now = headline.release.value, headline.window
     shown = f"{now.value:.3g} ({now.low:.3g} to {now.high:.3g})"
-    text = f"{display_name(headline.metric)} is {shown}, the release had {was:.3g}"
+    usual = "" if headline.usual is None else f", single windows {_span(headline.usual)}"
+    text = f"{display_name(headline.metric)} is {shown}; the release had {was:.3g} in its test{usual}"
     if headline.surely:
         yield Level.ALERT, text
     else:
@@ -65,9 +67,14 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
 
 def _all_well(performance: Performance, headline: MetricChange | None) -> str:
     if performance.status is PerformanceStatus.MEASURED and headline is not None:
-        return (
-            f"{display_name(headline.metric)} {headline.window.value:.3g} is within what the release promised"
-        )
+        promised = "within what the release promised"
+        if headline.usual is not None:
+            promised += f": windows as long were {_span(headline.usual)} in its test"
+        return f"{display_name(headline.metric)} {headline.window.value:.3g} is {promised}"
     if performance.status is PerformanceStatus.PENDING:
         return "no fault found; the labels have not matured yet"
     return "no fault found; performance could not be measured"
+
+
+def _span(usual: Span) -> str:
+    return f"from {usual.low:.3g} to {usual.high:.3g}"

@@ -209,8 +209,16 @@ def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **moni
         (staged / "model.txt").write_text(booster.model_to_string())
         (staged / "read_plan.json").write_text(PLAN.model_dump_json())
         pq.write_table(
-            features.append_column("label", pa.array(label)).append_column("score", pa.array(score)),
+            features.append_column("label", pa.array(label))
+            .append_column("score", pa.array(score))
+            .append_column("event_timestamp", _spread(datetime(2024, 1, 1, tzinfo=UTC), rows)),
             staged / "baseline.parquet",
+        )
+        pq.write_table(
+            held_out.append_column("label", pa.array(make_labels(held_out, seed=4)))
+            .append_column("score", pa.array(held_out_score))
+            .append_column("event_timestamp", _spread(datetime(2024, 2, 1, tzinfo=UTC), 4_000)),
+            staged / "holdout.parquet",
         )
         release = publish_release(
             staged, release_folder, _manifest(make_spec(**monitoring), metrics, version)
@@ -218,6 +226,12 @@ def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **moni
     deployed = Deployed(version=version, digest=release.digest)
     write_deployment(workspace.deployment, Deployment(models={MODEL: ModelDeployment(champion=deployed)}))
     return Shop(workspace, release)
+
+
+def _spread(first: datetime, rows: int) -> pa.Array:
+    """Spread rows evenly over thirty days."""
+    step = timedelta(days=30) / rows
+    return pa.array([first + step * i for i in range(rows)], pa.timestamp("us", tz="UTC"))
 
 
 def _manifest(spec: ModelSpec, metrics: dict[str, Interval], version: str) -> dict[str, object]:

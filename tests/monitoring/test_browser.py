@@ -18,12 +18,14 @@ _LOADED_FROM_DISK = ("file:", "data:", "chrome:", "blob:", "about:")
 
 @pytest.fixture
 def judged(shop):
-    """A window that drifted and was measured."""
-    features = make_features(700, seed=3, shift=0.7)
+    """Two windows that drifted and were measured; the newer one."""
+    features = make_features(1_000, seed=3, shift=0.7)
     labels = make_labels(features, seed=9)
     shop.post_labels(shop.log(features), labels, after=timedelta(hours=5))
     now = FixedClock(to_us(END + timedelta(hours=48)))
-    return monitor_window(shop.workspace, MODEL, start=START, end=END, clock=now)
+    middle = START + timedelta(hours=12)
+    monitor_window(shop.workspace, MODEL, start=START, end=middle, clock=now)
+    return monitor_window(shop.workspace, MODEL, start=middle, end=END, clock=now)
 
 
 def find(browser, selector):
@@ -50,8 +52,8 @@ def test_an_analyst_walks_from_the_index_to_the_charts(judged, chromium):
     browser = chromium(1280)
     browser.get((judged.folder.parents[1] / "index.html").as_uri())
 
-    assert [e.text for e in find(browser, "tbody .verdict")] == ["●\nOK"]
-    assert len(find(browser, "svg.trend circle")) == 1
+    assert [e.text for e in find(browser, "tbody .verdict")] == ["●\nOK", "●\nOK"]
+    assert len(find(browser, "svg.trend circle")) == 2
 
     # By keyboard alone: the windows are links in the order of reading.
     while browser.switch_to.active_element.tag_name != "a":

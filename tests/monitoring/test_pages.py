@@ -1,3 +1,4 @@
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -38,9 +39,7 @@ class Outline(HTMLParser):
 def summary(trained) -> Summary:
     evidence = read_evidence(trained.workspace, MODEL, Window(START, END))
     answered = trained.rows(make_features(1_000, seed=3, shift=0.7))
-    filled = type(evidence)(
-        evidence.release, evidence.baseline, answered, evidence.labels, {"v0 as shadow": 5}
-    )
+    filled = replace(evidence, predictions=answered, other_rows={"v0 as shadow": 5})
     return summarize(filled, Window(START, END), now=END)
 
 

@@ -7,7 +7,7 @@ import pytest
 from knownat.contract.prediction_log import LABEL_SCHEMA
 from knownat.contract.release import Interval
 from monitoring.performance import compare, join_labels, measure_performance
-from monitoring.summary import PerformanceStatus
+from monitoring.summary import PerformanceStatus, Span
 from tests.monitoring.shop_log import END, START, make_features, make_labels
 
 WAIT = timedelta(hours=48)
@@ -120,6 +120,17 @@ def test_worse_is_judged_in_the_metrics_own_direction(metric, window, drop, fell
 
     assert found.drop == pytest.approx(drop)
     assert (found.fell, found.surely) == (fell, surely)
+
+
+def test_worse_than_the_release_yet_usual_for_so_short_a_window_is_no_fall():
+    low = interval(0.70)
+
+    usual = compare("auc", low, interval(0.80), allowed=0.05, usual=Span(low=0.65, high=0.85))
+    unusual = compare("auc", low, interval(0.80), allowed=0.05, usual=Span(low=0.72, high=0.85))
+    error = compare("mae", interval(0.9), interval(0.80), allowed=0.05, usual=Span(low=0.7, high=1.0))
+
+    assert (usual.fell, usual.surely, unusual.fell, unusual.surely) == (False, False, True, True)
+    assert not error.fell
 
 
 def test_a_release_that_did_not_measure_a_metric_is_not_compared_with():

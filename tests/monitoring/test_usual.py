@@ -1,0 +1,153 @@
+"""Windows held against windows of their own length: a day is not a year of independent rows."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from knownat.contract.model_spec import ModelSpec
+from knownat.contract.read_plan import PlanFeature, PlanView, ReadPlan
+from knownat.contract.schema import Column, FeatureSchema
+from monitoring.drift import DriftRules, measure_drift
+from monitoring.faults import find_faults
+from monitoring.performance import usual_metrics
+from monitoring.usual import NO_PAST, PastWindows
+from monitoring.windows import Window
+from tests.monitoring.shop_log import make_spec
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+DAYS, ROWS_A_DAY = 120, 50
+DAY = Window(datetime(2024, 6, 3, tzinfo=UTC), datetime(2024, 6, 4, tzinfo=UTC))
+RULES = DriftRules(effect=0.2, min_rows=200, columns=10)
+random = np.random.default_rng(8)
+
+WEEKDAY = Column(name="calendar__weekday", dtype="int64")
+TEMPERATURE = Column(name="weather__temperature_c", dtype="float64")
+GUST = Column(name="weather__gust_kt", dtype="float64")
+
+
+def days_of(rows_a_day, days, mean):
+    """Rows of whole days: one weekday each, a temperature of its own, gusts on every fourth day."""
+    day = np.repeat(np.arange(days), rows_a_day)
+    mean = np.asarray(mean)[day]
+    gusts = np.where(day % 4 == 0, 20 + random.normal(size=len(day)), np.nan)
+    return pa.table(
+        {
+            "event_timestamp": [FIRST + timedelta(days=int(d), minutes=m % 1_440) for m, d in enumerate(day)],
+            WEEKDAY.name: day % 7,
+            TEMPERATURE.name: mean + random.normal(size=len(day)),
+            GUST.name: pa.array(gusts, from_pandas=True),
+        }
+    )
+
+
+BASELINE = days_of(ROWS_A_DAY, DAYS, random.normal(10, 6, DAYS))
+PAST = PastWindows.of(BASELINE, DAY)
+
+
+def one_day(temperature=12.0):
+    return days_of(800, 1, [temperature])
+
+
+def drift_of(column, window, past):
+    return measure_drift(column, BASELINE[column.name], window[column.name], RULES, importance=1, past=past)
+
+
+def faults_of(window, past):
+    columns = (WEEKDAY, TEMPERATURE, GUST)
+    view = PlanView(
+        name="calendar", keys=(), ttl_us=0, features=(PlanFeature(name="weekday", dtype="int64"),)
+    )
+    return {
+        fault.subject
+        for fault in find_faults(
+            schema=FeatureSchema(columns=columns),
+            plan=ReadPlan(project="p", feature_service="s", views=(view,), output_columns=()),
+            baseline=BASELINE,
+            window=window.drop(["event_timestamp"]),
+            rules=make_spec().monitoring,
+            past=past,
+        )
+    }
+
+
+def test_past_windows_are_days_in_step_with_the_judged_one():
+    assert len(PAST) == DAYS
+    for rows in PAST:
+        asked = [BASELINE["event_timestamp"][int(row)].as_py() for row in rows]
+        assert {moment.date() for moment in asked} == {asked[0].date()}
+
+    half = timedelta(hours=12)
+    for rows in PastWindows.of(BASELINE, Window(DAY.start + half, DAY.end + half)):
+        asked = [BASELINE["event_timestamp"][int(row)].as_py() - half for row in rows]
+        assert {moment.date() for moment in asked} == {asked[0].date()}
+
+
+def test_too_few_past_windows_are_none():
+    year = Window(FIRST, FIRST + timedelta(days=365))
+
+    assert len(PastWindows.of(BASELINE, year)) == 0
+    assert len(PastWindows.of(BASELINE.drop(["event_timestamp"]), DAY)) == 0
+    assert len(PastWindows.of(BASELINE.slice(0, 0), DAY)) == 0
+
+
+@pytest.mark.parametrize("column", [WEEKDAY, TEMPERATURE], ids=lambda column: column.name)
+def test_a_usual_day_does_not_drift_from_a_year(column):
+    assert drift_of(column, one_day(), NO_PAST).drifted
+    assert not drift_of(column, one_day(), PAST).drifted
+
+
+def test_a_day_beyond_all_others_is_a_fault():
+    # Its PSI is that of any day within one decile: of how far beyond it says nothing.
+    assert not drift_of(TEMPERATURE, one_day(90.0), PAST).drifted
+    assert faults_of(one_day(90.0), PAST) == {TEMPERATURE.name}
+
+
+def test_a_steady_column_keeps_its_threshold():
+    steady = Column(name="a__b", dtype="float64")
+    before = BASELINE.append_column("a__b", pa.array(random.normal(size=BASELINE.num_rows)))["a__b"]
+
+    def judge(shift):
+        now = pa.chunked_array([random.normal(shift, 1, 800)])
+        return measure_drift(steady, before, now, RULES, importance=1, past=PAST)
+
+    assert judge(0.7).threshold == RULES.effect
+    assert judge(0.7).drifted
+    assert not judge(0.0).drifted
+
+
+def test_what_days_show_now_and_then_is_no_fault():
+    calm = one_day().set_column(3, GUST.name, pa.nulls(800, pa.float64()))
+
+    assert faults_of(calm, NO_PAST) == {WEEKDAY.name, GUST.name}
+    assert faults_of(calm, PAST) == set()
+
+
+def test_what_no_day_showed_is_a_fault():
+    broken = one_day().set_column(2, TEMPERATURE.name, pa.nulls(800, pa.float64()))
+    stuck = one_day().set_column(2, TEMPERATURE.name, pa.array([12.0] * 800))
+
+    assert faults_of(broken, PAST) == {TEMPERATURE.name}
+    assert faults_of(stuck, PAST) == {TEMPERATURE.name}
+
+
+def test_a_metric_of_single_days_varies_more_than_that_of_all():
+    # Each day has a level of its own that the score knows; within a day the score says less.
+    day = np.repeat(np.arange(DAYS), 100)
+    level = random.normal(size=DAYS)[day]
+    label = (level + random.normal(size=len(day)) > 0).astype(np.float64)
+    holdout = pa.table(
+        {
+            "event_timestamp": [FIRST + timedelta(days=int(d), minutes=i % 1_440) for i, d in enumerate(day)],
+            "label": label,
+            "score": 1 / (1 + np.exp(-level - 0.1 * random.normal(size=len(day)))),
+        }
+    )
+    spec: ModelSpec = make_spec()
+
+    usual = usual_metrics(spec, holdout, DAY)
+
+    assert set(usual) == {"auc", "average_precision", "log_loss", "brier", "ece"}
+    assert usual["auc"].low < 0.5 < usual["auc"].high < 0.75
+    assert usual_metrics(spec, holdout.drop(["event_timestamp"]), DAY) == {}
