@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from knownat.clock import Clock, SystemClock, from_us
@@ -50,12 +51,25 @@ def promote(
     trial_load(path, release.digest)
     deployed = Deployed(version=version, digest=release.digest)
     when = from_us((clock or SystemClock()).now_us())
+    return record(workspace, model, deployed, role=Role(role), reason=reason, when=when)
+
+
+def record(
+    workspace: Workspace, model: str, deployed: Deployed, *, role: Role, reason: str | None, when: datetime
+) -> Deployment:
+    """Write a promotion down: what serves from now on, and the line of history that says why.
+
+    Raises
+    ------
+    ReleaseError
+        If the role is not free for that version; see :func:`assign`.
+    """
     with _alone(workspace.releases):
         before = read_deployment(workspace.deployment)
-        changed = assign(before.models.get(model), deployed, Role(role), model=model)
+        changed = assign(before.models.get(model), deployed, role, model=model)
         after = Deployment(models={**before.models, model: changed})
         write_deployment(workspace.deployment, after)
-        entry = {"at": when.isoformat(), "model": model, "role": Role(role), "reason": reason}
+        entry = {"at": when.isoformat(), "model": model, "role": role, "reason": reason}
         _append(workspace.releases / HISTORY, entry | deployed.model_dump())
     return after
 

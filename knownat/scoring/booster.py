@@ -23,14 +23,15 @@ _NORMAL: Final = 0
 _ALL_ITERATIONS: Final = -1
 _ROW_MAJOR: Final = 1
 # More threads than one cost 90 times the latency on a busy machine; processes scale instead.
-_PARAMETERS: Final = b"num_threads=1 verbosity=-1"
+_THREADS: Final = 1
+_PARAMETERS: Final = b"num_threads=%d verbosity=-1" % _THREADS
 
 Matrix = npt.NDArray[np.float64]
 
 
 @cache
 def load_library() -> ctypes.CDLL:
-    """Load LightGBM's shared library from where the package is installed.
+    """Load LightGBM's shared library from where the package is installed, bound to one thread.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def load_library() -> ctypes.CDLL:
             f"{path} cannot be loaded: {error}. LightGBM needs the OpenMP runtime (Debian: libgomp1)."
         ) from error
     library.LGBM_GetLastError.restype = ctypes.c_char_p
+    # Loading a model takes no parameters, and would start a thread a processor.
+    library.LGBM_SetMaxThreads(ctypes.c_int(_THREADS))
     return library
 
 

@@ -1,9 +1,6 @@
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -86,35 +83,54 @@ def test_a_failed_build_leaves_nothing(tmp_path):
     assert list(folder.parent.iterdir()) == []
 
 
-PUBLISH = """
-import sys
+# Publishes in a forked child that kills itself at its nth file operation, for every n there is.
+PUBLISH_AND_DIE = """
+import os, signal, sys
 from pathlib import Path
 from knownat.contract.release import publish_release, stage_release
 from tests.scoring.small_release import manifest
-folder = Path(sys.argv[1])
-for version in range(1, 10_000):
-    target = folder / str(version)
+
+WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+
+def publish(target):
     with stage_release(target) as staged:
-        for part in range(6):
-            (staged / f"part{part}").write_bytes(bytes([part]) * 200_000)
-        publish_release(staged, target, manifest(str(version)))
-    print(version, flush=True)
+        for part in ("a", "b", "c"):
+            (staged / part).write_text(part)
+        publish_release(staged, target, manifest("1"))
+
+def die_at(step):
+    left = [step]
+    def hook(event, _):
+        if event in WATCHED:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+publish(Path(sys.argv[1]) / "warm" / "1")
+for step in range(1, 200):
+    child = os.fork()
+    if child == 0:
+        die_at(step)
+        publish(Path(sys.argv[1]) / str(step) / "1")
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        print(step)
+        break
 """
 
 
-@pytest.mark.parametrize("after", [0.0, 0.003, 0.006, 0.011])
-def test_a_killed_publisher_leaves_a_whole_release_or_none(tmp_path, after):
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", PUBLISH, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
-        for _ in range(5):
-            assert process.stdout.readline()
-        time.sleep(after)
-        os.kill(process.pid, signal.SIGKILL)
-    published = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
-    assert len(published) >= 5
-    for path in published:
-        assert read_release(path).manifest.version == path.name
+def test_a_publisher_killed_at_any_file_operation_leaves_a_whole_release_or_none(tmp_path):
+    command = [sys.executable, "-c", PUBLISH_AND_DIE, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    steps = int(done.stdout)
+    whole = [step for step in range(1, steps + 1) if (tmp_path / str(step) / "1").exists()]
+    for step in whole:
+        assert read_release(tmp_path / str(step) / "1").read_bytes("c") == b"c"
+    # Killed late enough, it is there; killed early, it is not; never in between and back.
+    assert steps > 10
+    assert whole == list(range(whole[0], steps + 1))
+    assert 5 < whole[0] <= steps
 
 
 def test_a_release_is_not_visible_before_its_manifest_is_whole(tmp_path):

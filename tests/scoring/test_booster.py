@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -81,8 +82,8 @@ import os, sys
 import numpy as np
 from pathlib import Path
 from knownat.scoring.booster import Booster
-booster = Booster.from_bytes(Path(sys.argv[1]).read_bytes())
 before = len(os.listdir("/proc/self/task"))
+booster = Booster.from_bytes(Path(sys.argv[1]).read_bytes())
 booster.predict(np.zeros((20_000, booster.num_features)))
 booster.predict_one(np.zeros(booster.num_features))
 print(len(os.listdir("/proc/self/task")) - before, sorted({"lightgbm", "pandas", "feast"} & set(sys.modules)))
@@ -91,7 +92,7 @@ print(len(os.listdir("/proc/self/task")) - before, sorted({"lightgbm", "pandas",
 
 def test_it_starts_no_threads_and_imports_no_package(tmp_path, package):
     (tmp_path / "model.txt").write_text(package.model_to_string())
-    environment = {"OMP_NUM_THREADS": "4"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "4"}
     done = subprocess.run(
         [sys.executable, "-c", ONE_THREAD, str(tmp_path / "model.txt")],
         env=environment, capture_output=True, text=True, check=True,

@@ -118,7 +118,7 @@ def test_a_version_is_never_written_twice(workspace, release):
 def test_what_happens_after_the_cutoff_changes_nothing_in_the_model(shop_copy, release):
     def differently(order):
         customer, when, cents, _ = order
-        return (customer, when, cents * 7, "web") if when > shop.CUTOFF else order
+        return (customer, when, cents * 7, "kiosk") if when > shop.CUTOFF else order
 
     shop.write_orders(shop_copy.repo, differently)
     build_features(shop_copy.repo)

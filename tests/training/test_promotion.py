@@ -1,5 +1,5 @@
 import json
-import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +10,7 @@ from knownat.contract.release import Deployed, GateResult, ModelDeployment, read
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from tests.scoring.small_release import publish_small
-from training.promotion import assign, promote
+from training.promotion import assign, promote, record
 
 NOW = FixedClock(to_us(datetime(2024, 3, 2, tzinfo=UTC)))
 FAILED = GateResult(gate="auc at least 0.9", value=0.8, bound=0.9, passed=False)
@@ -70,20 +70,16 @@ def test_a_release_that_breaks_on_loading_is_not_promoted(workspace):
     assert not workspace.deployment.exists()
 
 
-def _promote(repo, model):
-    promote(Workspace.at(repo), model, "1", clock=NOW)
-
-
 def test_promotions_at_one_time_lose_none_of_them(workspace):
-    models = [f"parcel_{number}" for number in range(3)]
-    for model in models:
-        made = publish_small(workspace.releases / "made" / model, model=model)
-        (workspace.releases / model).mkdir()
-        made.path.rename(workspace.releases / model / "1")
-    context = multiprocessing.get_context("spawn")
-    started = [context.Process(target=_promote, args=(workspace.repo, model)) for model in models]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
+    workspace.releases.mkdir()
+    models = [f"parcel_{number:02}" for number in range(24)]
+
+    def record_one(model):
+        deployed = Deployed(version="1", digest="a" * 64)
+        when = datetime(2024, 3, 2, tzinfo=UTC)
+        record(workspace, model, deployed, role=Role.CHAMPION, reason=None, when=when)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(record_one, models))
     assert sorted(read_deployment(workspace.deployment).models) == models
+    assert len((workspace.releases / "promotions.jsonl").read_text().splitlines()) == 24

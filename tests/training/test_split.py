@@ -10,9 +10,11 @@ from knownat.errors import ConfigError
 from tests.training.made import CUTOFF, MOMENT, START, make_frame, make_spec
 from training.split import keep_answered, split_by_time
 
-HOURS = st.integers(0, 100 * 24)
+# Half of the questions are asked where sides meet: within two days of a boundary.
+HOURS = st.integers(0, 100 * 24) | st.integers(48 * 24, 52 * 24) | st.integers(58 * 24, 62 * 24)
 QUESTIONS = st.lists(
-    st.tuples(HOURS, st.integers(0, 30 * 24), st.sampled_from([0.0, 1.0, None])), max_size=60
+    st.tuples(HOURS, st.integers(0, 24) | st.integers(0, 30 * 24), st.sampled_from([0.0, 1.0, None])),
+    max_size=60,
 )
 
 
