@@ -7,7 +7,7 @@ from markupsafe import Markup
 from monitoring.summary import Bucket, Level
 
 _TREND_WIDTH, _TREND_HEIGHT, _MARGIN = 220, 44, 5
-_BAR, _GAP, _BARS_HEIGHT = 11, 3, 40
+_BARS_WIDTH, _GAP, _BARS_HEIGHT = 116, 2, 36
 
 _SVG = Markup(
     '<svg class="{}" role="img" aria-label="{}" width="{}" height="{}" viewBox="-1 -1 {} {}">{}</svg>'
@@ -17,9 +17,9 @@ _LINE = Markup('<polyline points="{}"/>')
 _POINT = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3.2"/>')
 _BUCKET = Markup(
     "<g><title>{}: {:.1%}, baseline {:.1%}</title>"
-    '<rect class="slot" x="{x}" y="0" width="{bar}" height="{height}"/>'
-    '<rect x="{x}" y="{window:.1f}" width="{bar}" height="{tall:.1f}"/>'
-    '<line x1="{left}" x2="{right}" y1="{baseline:.1f}" y2="{baseline:.1f}"/></g>'
+    '<rect class="slot" x="{x:.1f}" y="0" width="{bar:.1f}" height="{height}"/>'
+    '<rect x="{x:.1f}" y="{window:.1f}" width="{bar:.1f}" height="{tall:.1f}"/>'
+    '<line x1="{x:.1f}" x2="{right:.1f}" y1="{baseline:.1f}" y2="{baseline:.1f}"/></g>'
 )
 
 
@@ -57,24 +57,25 @@ def draw_buckets(buckets: Sequence[Bucket], *, label: str) -> Markup:
     if not top:
         return Markup()
     parts = []
+    # As wide for twenty values as for two, so that the tables' columns line up.
+    step = _BARS_WIDTH / len(buckets)
     for position, bucket in enumerate(buckets):
-        x, tall = position * (_BAR + _GAP), bucket.window / top * _BARS_HEIGHT
+        tall = bucket.window / top * _BARS_HEIGHT
         parts.append(
             _BUCKET.format(
                 bucket.label,
                 bucket.window,
                 bucket.baseline,
-                x=x,
-                left=x - 1,
-                right=x + _BAR + 1,
-                bar=_BAR,
+                x=position * step,
+                right=position * step + step - _GAP,
+                bar=step - _GAP,
                 height=_BARS_HEIGHT,
                 tall=tall,
                 window=_BARS_HEIGHT - tall,
                 baseline=_BARS_HEIGHT * (1 - bucket.baseline / top),
             )
         )
-    return _svg("buckets", len(buckets) * (_BAR + _GAP), _BARS_HEIGHT, parts, label)
+    return _svg("buckets", _BARS_WIDTH, _BARS_HEIGHT, parts, label)
 
 
 def _svg(kind: str, width: int, height: int, parts: Sequence[Markup], label: str) -> Markup:

@@ -26,7 +26,7 @@ from monitoring.summary import ColumnDrift
 Sample = Mapping[str, Sequence[str | None] | Numbers]
 
 _METHOD = "knownat_psi"
-_SHOWN_AS = "PSI on the baseline's quantiles, all rows"
+_SHOWN_AS = "PSI by quantile"
 
 
 class _MeasuredDrift(MetricContainer):

@@ -136,9 +136,13 @@ class Monitoring(_Section):
 
     window_hours: Annotated[int, Field(ge=1)] = 24
     min_rows: Annotated[int, Field(ge=1)] = 200
+    """Fewer predictions, or labels, than these are not judged."""
     psi_threshold: Annotated[float, Field(gt=0)] = 0.2
+    """Smallest shift of a column that matters; the noise of few rows may ask for more."""
     max_metric_drop: Annotated[float, Field(gt=0)] = 0.05
+    """By what share of the release's own number the metric may be worse."""
     label_wait_hours: Annotated[int, Field(ge=0)] = 48
+    """How long after the question a label is waited for; performance is judged on older questions."""
 
 
 class ModelSpec(_Section):

@@ -72,7 +72,7 @@ def test_evidently_shows_our_numbers(shop):
     assert [feature.column for feature in report.summary.drifted] == [VALUE]
     for drift in (report.summary.score, *report.summary.features):
         assert f'"drift_score": {round(drift.psi, 6)}' in text
-    assert "PSI on the baseline" in text
+    assert "PSI by quantile" in text
     assert "2 out of 7" in text
 
 

@@ -39,7 +39,7 @@ def test_the_method_is_ours_for_any_number_of_rows(tmp_path, rows):
 
     assert render(tmp_path / "r.html", sample, sample, measured()) == ["a__b"]
     text = (tmp_path / "r.html").read_text()
-    assert "PSI on the baseline" in text
+    assert "PSI by quantile" in text
     assert '"drift_score": 0.123456' in text
     assert "Drift is detected for 100.0% of columns (1 out of 1)" in text
 
