@@ -68,11 +68,15 @@ def _seal_locked(path: Path) -> Path | None:
 def _write_segment(segment: Path, table: pa.Table, torn_bytes: int) -> None:
     staged = segment.with_name(f".{segment.name}")
     table = table.replace_schema_metadata({TORN_BYTES: str(torn_bytes)})
-    with staged.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(segment)
+    try:
+        with staged.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        staged.rename(segment)
+    finally:
+        # On a full disk half a segment would only take what is left.
+        staged.unlink(missing_ok=True)
     _sync_folder(segment.parent)
 
 

@@ -1,5 +1,6 @@
 """The prediction log from writer to reader: each row once, whatever was interrupted."""
 
+import errno
 import math
 import os
 import struct
@@ -126,6 +127,23 @@ def test_a_crash_before_the_rename_leaves_the_journal(tmp_path, book):
 
     assert ids(tmp_path) == ["basket.0000"]
     assert seal_orphans(log.folder) == [segment_of(journal)]
+    assert ids(tmp_path) == ["basket.0000"]
+
+
+def test_a_segment_that_does_not_fit_leaves_the_journal_and_nothing_else(tmp_path, book, monkeypatch):
+    log = book.predictions("basket", "1", SCHEMA)
+    log.append([row_of(SCHEMA, 0)])
+    log.rotate()
+    journals = journals_in(log.folder)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        seal_orphans(log.folder)
+
+    assert list(log.folder.iterdir()) == journals
     assert ids(tmp_path) == ["basket.0000"]
 
 

@@ -30,6 +30,8 @@ def scorer(root: Path, *options: str):
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.scorer_process", str(root), *options],
         stdout=subprocess.PIPE,
+        # Not to a file of pytest's: the limit on file sizes would hold for it as well.
+        stderr=subprocess.DEVNULL,
         text=True,
         env=environment,
     )
