@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,8 +56,8 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
     table = answered.get(judged)
     return Evidence(
         release=release,
-        baseline=pq.read_table(BytesIO(release.read_bytes(BASELINE))),
-        holdout=pq.read_table(BytesIO(release.read_bytes(HOLDOUT))),
+        baseline=pq.read_table(pa.BufferReader(release.read_bytes(BASELINE))),
+        holdout=pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT))),
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,
         labels=read_labels(root, model),
         other_rows=_others(tables, judged),

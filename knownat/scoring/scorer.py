@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Self
 
 import numpy as np
@@ -85,7 +84,7 @@ class Scorer:
             )
 
     def _prove_golden_rows(self) -> None:
-        golden = pq.read_table(BytesIO(self.release.read_bytes(GOLDEN)))
+        golden = pq.read_table(pa.BufferReader(self.release.read_bytes(GOLDEN)))
         given = {name: golden[name].to_pylist() for name in golden.column_names}
         inputs = {i.name: given[i.name] for i in self.plan.request_inputs}
         stored = {
