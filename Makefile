@@ -2,13 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synced
+# All of pyproject's extras but Spark, whose 430 MB are pinned apart and installed by `make spark`.
+EXTRAS := features training serving monitoring redis postgres tuning examples dev
 
 # Evidently asks its makers' server for nothing when this is set; one thread keeps builds equal byte for byte.
 export DO_NOT_TRACK := 1
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lock doctor clean
+.PHONY: help env spark demo test check format lock doctor clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,6 +24,9 @@ $(STAMP): requirements.lock requirements.bootstrap.lock pyproject.toml
 	$(BIN)/uv pip sync --system-certs --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+spark: env ## Add the Spark engine (430 MB; needs Java 17 or newer)
+	$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.spark.lock
 
 demo: env ## The whole way on real flights: features, training, a served day, a drift report
 	$(BIN)/python -m tests.loop.demo
@@ -44,7 +49,9 @@ doctor: env ## Look for what can be silently wrong
 
 lock: ## Pin the newest allowed packages with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --all-extras pyproject.toml --output-file requirements.lock
+	  $(EXTRAS:%=--extra %) pyproject.toml --output-file requirements.lock
+	echo 'pyspark>=4.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --constraint requirements.lock - --output-file requirements.spark.lock
 
 clean: ## Remove what was built; the prediction log and the releases stay
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
