@@ -5,12 +5,14 @@ STAMP := .venv/.synced
 # All of pyproject's extras but Spark, whose 430 MB are pinned apart and installed by `make spark`.
 EXTRAS := features training serving monitoring redis postgres tuning examples dev
 
+BENCHMARKS := $(filter-out __init__ table contenders,$(basename $(notdir $(wildcard tests/benchmarks/*.py))))
+
 # Evidently asks its makers' server for nothing when this is set; one thread keeps builds equal byte for byte.
 export DO_NOT_TRACK := 1
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env spark demo test check format lock doctor clean
+.PHONY: help env spark demo test soak bench check format lock doctor clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,6 +41,13 @@ check: env ## Lint, format, layers and types
 
 test: check ## Everything that must hold before a change lands; names what it had to leave out
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+soak: env ## The laws and faults at length: hundreds of seeds, minutes of load
+	KNOWNAT_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench: env ## Every benchmark beside its peers, into docs/benchmarks.md
+	for topic in $(BENCHMARKS); do $(BIN)/python -m tests.benchmarks.$$topic || exit; done
+	$(BIN)/python -m tests.benchmarks.table
 
 format: env ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
