@@ -53,6 +53,13 @@ class PlanView(_Frozen):
     keys: tuple[PlanKey, ...]
     ttl_us: int
     features: tuple[PlanFeature, ...]
+    view: str = ""
+    """The view whose rows these are, where the service calls it by another name."""
+
+    @property
+    def stored_view(self) -> str:
+        """The name under which its rows are stored."""
+        return self.view or self.name
 
     def column(self, feature: str) -> str:
         """The full name of one of its features, as everywhere outside Feast's definitions."""

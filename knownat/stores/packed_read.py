@@ -57,7 +57,7 @@ class _PlannedView:
         self.plan = view
         wanted = [RowField(feature.name, row_dtype(feature.dtype)) for feature in view.features]
         keys = {key.view_key: key.dtype for key in view.keys}
-        self.rows = ViewRows(store, ViewName(project, view.name), keys=keys, wanted=wanted)
+        self.rows = ViewRows(store, ViewName(project, view.stored_view), keys=keys, wanted=wanted)
         asked_as = {key.view_key: key.request_key for key in view.keys}
         self.request_keys = tuple(asked_as[name] for name in self.rows.key_order)
         self.ttl_us = view.ttl_us

@@ -108,6 +108,7 @@ def _plan_view(used: ServiceView) -> PlanView:
         ),
         ttl_us=ttl_microseconds(used.view),
         features=tuple(PlanFeature(name=name, dtype=_name(kind)) for name, kind in used.features.items()),
+        view="" if used.view.name == used.name else used.view.name,
     )
 
 

@@ -6,22 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from knownat.errors import ConfigError, KnownatError, RepoError
+from knownat.stores.settings import SQLITE, read_settings, settings_file
 
 # Feast costs seconds to import; applying happens in a child process, so this one may go without.
 if TYPE_CHECKING:
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
-
-_SQLITE = "sqlite:///"
-_GUARDED_SQLITE = "knownat.stores.sqlite.GuardedSqliteOnlineStore"
 
 
 @dataclass(frozen=True)
@@ -122,19 +117,16 @@ def load_config(root: Path) -> "RepoConfig":
     from feast.repo_config import FeastConfigError, RepoConfig
     from pydantic import ValidationError
 
-    file = root / "feature_store.yaml"
+    file, settings = settings_file(root), read_settings(root)
     try:
-        raw = yaml.safe_load(os.path.expandvars(file.read_text(encoding="utf-8")))
-        if not isinstance(raw, dict):
-            raise ConfigError(file, ["is no mapping of settings"])
-        config = RepoConfig(**_absolute(raw, root))
+        config = RepoConfig(**settings)
         config.repo_path = root
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(file, problems) from error
     except FeastModuleImportError as error:
         raise ConfigError(file, [f"{error}. Install the extra that has it."]) from error
-    except (yaml.YAMLError, FeastConfigError, FeastRegistryNotSetError, UnicodeDecodeError) as error:
+    except (FeastConfigError, FeastRegistryNotSetError) as error:
         raise ConfigError(file, [str(error)]) from error
     return config
 
@@ -142,8 +134,8 @@ def load_config(root: Path) -> "RepoConfig":
 def registry_file(config: "RepoConfig") -> Path | None:
     """Return the file of an embedded registry; None for one that is a server's."""
     path: str = config.registry.path
-    if path.startswith(_SQLITE):
-        return Path(path.removeprefix(_SQLITE))
+    if path.startswith(SQLITE):
+        return Path(path.removeprefix(SQLITE))
     return None if "://" in path else Path(path)
 
 
@@ -161,7 +153,7 @@ def check_registry_file(config: "RepoConfig") -> None:
     if not file.exists() or not file.stat().st_size:
         state = "empty" if file.exists() else "missing"
         raise RepoError(f"The registry {file} is {state}. Run `knownat apply --repo {config.repo_path}`.")
-    if not config.registry.path.startswith(_SQLITE):
+    if not config.registry.path.startswith(SQLITE):
         return
     try:
         with sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True) as connection:
@@ -175,36 +167,9 @@ def check_registry_file(config: "RepoConfig") -> None:
 
 def _folder(path: Path) -> Path:
     root = path.expanduser().resolve()
-    if not (root / "feature_store.yaml").is_file():
+    if not settings_file(root).is_file():
         raise RepoError(f"{root} has no feature_store.yaml. Name the feature repo with --repo.")
     return root
-
-
-def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    settings = dict(raw)
-    registry = settings.get("registry")
-    if isinstance(registry, str):
-        settings["registry"] = _absolute_path(registry, root)
-    elif isinstance(registry, dict) and isinstance(registry.get("path"), str):
-        settings["registry"] = registry | {"path": _absolute_path(registry["path"], root)}
-    online = settings.get("online_store", "sqlite")
-    online = {"type": online} if isinstance(online, str) else online
-    if isinstance(online, dict):
-        # Feast's own SQLite store shifts times and lets older rows win; ours reads the same tables.
-        kind = _GUARDED_SQLITE if online.get("type") == "sqlite" else online.get("type")
-        path = {"path": _absolute_path(online["path"], root)} if isinstance(online.get("path"), str) else {}
-        settings["online_store"] = online | {"type": kind} | path
-    # Unless told so, Feast's own materialize reads by event time: what nobody knew yet goes online.
-    materialization = settings.get("materialization") or {}
-    if isinstance(materialization, dict):
-        settings["materialization"] = {"pull_latest_features": True} | materialization
-    return settings
-
-
-def _absolute_path(path: str, root: Path) -> str:
-    if path.startswith(_SQLITE):
-        return _SQLITE + str(root / path.removeprefix(_SQLITE))
-    return path if "://" in path else str(root / path)
 
 
 def describe(error: KnownatError) -> dict[str, object]:

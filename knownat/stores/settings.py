@@ -1,0 +1,65 @@
+"""A repo's ``feature_store.yaml`` as plain settings, every path in it absolute. Free of Feast."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from knownat.errors import ConfigError
+
+SQLITE = "sqlite:///"
+_GUARDED_SQLITE = "knownat.stores.sqlite.GuardedSqliteOnlineStore"
+# Feast's own variable: its command and ours must not read two files.
+_FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
+
+
+def settings_file(root: Path) -> Path:
+    """Return the file that configures a repo: ``feature_store.yaml``, or the one Feast was told."""
+    return Path(os.environ.get(_FILE_VARIABLE) or root / "feature_store.yaml").absolute()
+
+
+def read_settings(root: Path) -> dict[str, Any]:
+    """Read a repo's settings; relative paths start at the repo's folder, wherever the process runs.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is no YAML, or holds no settings.
+    """
+    file = settings_file(root)
+    try:
+        raw = yaml.safe_load(os.path.expandvars(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(file, [str(error)]) from error
+    if not isinstance(raw, dict):
+        raise ConfigError(file, ["is no mapping of settings"])
+    return _absolute(raw, root)
+
+
+def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    settings = dict(raw)
+    registry = settings.get("registry")
+    if isinstance(registry, str):
+        settings["registry"] = _absolute_path(registry, root)
+    elif isinstance(registry, dict) and isinstance(registry.get("path"), str):
+        settings["registry"] = registry | {"path": _absolute_path(registry["path"], root)}
+    online = settings.get("online_store", "sqlite")
+    online = {"type": online} if isinstance(online, str) else online
+    if isinstance(online, dict):
+        # Feast's own SQLite store shifts times and lets older rows win; ours reads the same tables.
+        kind = _GUARDED_SQLITE if online.get("type") == "sqlite" else online.get("type")
+        path = {"path": _absolute_path(online["path"], root)} if isinstance(online.get("path"), str) else {}
+        settings["online_store"] = online | {"type": kind} | path
+    # Unless told so, Feast's own materialize reads by event time: what nobody knew yet goes online.
+    materialization = settings.get("materialization") or {}
+    if isinstance(materialization, dict):
+        settings["materialization"] = {"pull_latest_features": True} | materialization
+    return settings
+
+
+def _absolute_path(path: str, root: Path) -> str:
+    if path.startswith(SQLITE):
+        return SQLITE + str(root / path.removeprefix(SQLITE))
+    return path if "://" in path else str(root / path)
