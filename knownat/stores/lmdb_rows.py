@@ -26,6 +26,7 @@ _TABLES = (b"rows", b"schemas", b"watermarks")
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 _DELETED_AT_ONCE = 10_000
 _SCANNED_AT_ONCE = 1_000
+_TIME_BYTES = 8  # Of a watermark; behind it is the shape.
 
 Answer = TypeVar("Answer")
 
@@ -63,7 +64,12 @@ class LmdbRows:
     def watermark(self, view: ViewName) -> int | None:
         """Return the time up to which visible rows are in, in UTC microseconds, or None."""
         found = self._reading(lambda txn: txn.get(view.prefix), self._watermarks)
-        return None if found is None else int.from_bytes(found, "big") - BIAS
+        return None if found is None else int.from_bytes(found[:_TIME_BYTES], "big") - BIAS
+
+    def shape(self, view: ViewName) -> bytes:
+        """Return the shape that was last recorded with a watermark; empty if there was none."""
+        found = self._reading(lambda txn: txn.get(view.prefix), self._watermarks)
+        return b"" if found is None else bytes(found[_TIME_BYTES:])
 
     def write(
         self, view: ViewName, schema: RowSchema, keys: Sequence[bytes], rows: Sequence[bytes]
@@ -91,14 +97,13 @@ class LmdbRows:
         stored = self._changing(put)
         return Stored(stored, len(keys) - stored)
 
-    def set_watermark(self, view: ViewName, us: int) -> None:
-        """Record the time up to which visible rows are in; it never goes back."""
-        value = (us + BIAS).to_bytes(8, "big")
+    def set_watermark(self, view: ViewName, us: int, *, shape: bytes = b"") -> None:
+        """Record the time up to which visible rows are in, which never goes back, and their shape."""
+        value = (us + BIAS).to_bytes(_TIME_BYTES, "big")
 
         def put(txn: Any) -> None:
-            old = txn.get(view.prefix, db=self._watermarks)
-            if old is None or value > old:
-                txn.put(view.prefix, value, db=self._watermarks)
+            old = txn.get(view.prefix, default=b"", db=self._watermarks)
+            txn.put(view.prefix, max(value, old[:_TIME_BYTES]) + shape, db=self._watermarks)
 
         self._changing(put)
 
@@ -110,7 +115,7 @@ class LmdbRows:
             after = found[-1][0] + b"\0"
 
     def delete_view(self, view: ViewName) -> int:
-        """Delete a view's rows, schemas and watermark; return how many rows there were."""
+        """Delete a view's rows, schemas, watermark and shape; return how many rows there were."""
         return self._delete(view.prefix)
 
     def delete_project(self, project: str) -> int:

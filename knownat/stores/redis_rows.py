@@ -20,7 +20,7 @@ from knownat.stores.redis_wire import RedisWire, ServerError, pack
 from knownat.stores.row_keys import ViewName, project_prefix
 from knownat.stores.rows import Stored
 
-_ROWS, _SCHEMAS, _WATERMARKS = b"knownat:r:", b"knownat:s:", b"knownat:w:"
+_ROWS, _SCHEMAS, _WATERMARKS, _SHAPES = b"knownat:r:", b"knownat:s:", b"knownat:w:", b"knownat:f:"
 
 # A script blocks every other caller while it runs, so a batch is several short ones.
 _KEYS_A_SCRIPT = 256
@@ -201,11 +201,20 @@ class RedisRows:
         stored = sum(answer for answer in answers[1:] if isinstance(answer, int))
         return Stored(stored, len(keys) - stored)
 
-    def set_watermark(self, view: ViewName, us: int) -> None:
-        """Record the time up to which visible rows are in; it never goes back."""
-        # Behind a byte that the script skips, as a row's version is, the later time outranks.
+    def shape(self, view: ViewName) -> bytes:
+        """Return the shape that was last recorded with a watermark; empty if there was none."""
+        (answer,) = self._read.ask(pack(b"GET", _SHAPES + view.prefix))
+        self._read.check([answer])
+        return answer if isinstance(answer, bytes) else b""
+
+    def set_watermark(self, view: ViewName, us: int, *, shape: bytes = b"") -> None:
+        """Record the time up to which visible rows are in, which never goes back, and their shape."""
+        # Behind a byte that the script skips, as a row's version is, the later time outranks. The shape
+        # goes first: killed in between, the next run reads again what the older watermark leaves open.
         value = b"\1" + (us + BIAS).to_bytes(8, "big")
-        self._asked(self._write, _WRITER, [_WRITER.call(_WATERMARKS, [view.prefix], [value])])
+        commands = [pack(b"SET", _SHAPES + view.prefix, shape)]
+        commands.append(_WRITER.call(_WATERMARKS, [view.prefix], [value]))
+        self._asked(self._write, _WRITER, commands)
 
     def _asked(self, wire: RedisWire, script: _Script, commands: list[bytes]) -> list[object]:
         """Run commands of one script; a server that does not know it yet is told once."""
@@ -224,7 +233,7 @@ class RedisRows:
                     yield key, row
 
     def delete_view(self, view: ViewName) -> int:
-        """Delete a view's rows, schemas and watermark; return how many rows there were."""
+        """Delete a view's rows, schemas, watermark and shape; return how many rows there were."""
         return self._delete(view.prefix)
 
     def delete_project(self, project: str) -> int:
@@ -233,7 +242,7 @@ class RedisRows:
 
     def _delete(self, prefix: bytes) -> int:
         deleted = 0
-        for kind in (_ROWS, _SCHEMAS, _WATERMARKS):
+        for kind in (_ROWS, _SCHEMAS, _WATERMARKS, _SHAPES):
             for named in self._scanned(kind + prefix):
                 answers = self._write.ask(pack(b"UNLINK", *named))
                 self._write.check(answers)

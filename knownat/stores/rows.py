@@ -59,8 +59,15 @@ class RowStore(RowReads, Protocol):
         """
         ...
 
-    def set_watermark(self, view: ViewName, us: int) -> None:
-        """Record, after a run's rows, the time up to which they are in; it never goes back."""
+    def set_watermark(self, view: ViewName, us: int, *, shape: bytes = b"") -> None:
+        """Record, after a run's rows, the time up to which they are in; it never goes back.
+
+        ``shape`` names what the rows were made from, for the next run to compare.
+        """
+        ...
+
+    def shape(self, view: ViewName) -> bytes:
+        """Return the shape that was last recorded with a watermark; empty if there was none."""
         ...
 
     def scan(self, view: ViewName) -> Iterator[tuple[bytes, bytes]]:
@@ -68,7 +75,7 @@ class RowStore(RowReads, Protocol):
         ...
 
     def delete_view(self, view: ViewName) -> int:
-        """Delete a view's rows, schemas and watermark; return how many rows there were."""
+        """Delete a view's rows, schemas, watermark and shape; return how many rows there were."""
         ...
 
     def delete_project(self, project: str) -> int:

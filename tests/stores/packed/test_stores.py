@@ -146,6 +146,15 @@ def test_a_watermark_is_kept_and_never_goes_back(store: RowStore) -> None:
         assert store.watermark(VIEW) == kept
 
 
+def test_a_watermark_says_what_its_rows_were_made_from(store: RowStore) -> None:
+    assert store.shape(VIEW) == b""
+    for us, shape, kept in ((5, b"one", 5), (7, b"two", 7), (7, b"one", 7), (6, b"three", 7)):
+        store.set_watermark(VIEW, us, shape=shape)
+        assert (store.watermark(VIEW), store.shape(VIEW)) == (kept, shape)
+    store.delete_view(VIEW)
+    assert (store.watermark(VIEW), store.shape(VIEW)) == (None, b"")
+
+
 def test_a_deleted_view_is_gone_and_its_neighbour_stays(store: RowStore) -> None:
     names = [VIEW, ViewName("shop", "orders2"), ViewName("shop", "order*"), ViewName("shop2", "orders")]
     try:
