@@ -27,7 +27,7 @@ $(STAMP): requirements.lock requirements.bootstrap.lock pyproject.toml
 	$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-spark: env ## Add the Spark engine (430 MB; needs Java 17 or newer)
+spark: env ## Add the Spark engine (430 MB; needs Java 17)
 	$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.spark.lock
 
 demo: env ## The whole way on real flights: features, training, a served day, a drift report
