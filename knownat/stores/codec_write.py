@@ -24,6 +24,7 @@ from knownat.stores.codec import (
 _BLOCK_ROWS = 1_024
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _MOST_TAIL_BYTES = 2**31
+_FIRST_INEXACT = 2.0**53
 _EMPTY = pa.scalar(b"", pa.large_binary())
 
 Int64s = npt.NDArray[np.int64]
@@ -80,10 +81,17 @@ def _typed_columns(schema: RowSchema, table: pa.Table) -> Columns:
         raise SchemaMismatch(
             f"The rows lack {missing}; they have {table.column_names}. A row holds every feature of its view."
         )
-    return {field.name: _typed(field, table[field.name]) for field in schema.features}
+    return {field.name: typed_column(field, table[field.name]) for field in schema.features}
 
 
-def _typed(field: RowField, column: pa.ChunkedArray) -> pa.Array:
+def typed_column(field: RowField, column: pa.ChunkedArray) -> pa.Array:
+    """Cast a column to its field's packed type, exactly; only a double may round to a float32.
+
+    Raises
+    ------
+    SchemaMismatch
+        If a value does not fit, or an integer came through a double that cannot tell it from the next.
+    """
     wanted = arrow_type(field.dtype)
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -95,16 +103,23 @@ def _typed(field: RowField, column: pa.ChunkedArray) -> pa.Array:
         raise SchemaMismatch(f"Feature '{field.name}' holds {kind}; its view declares {field.dtype}.")
     try:
         # Doubles round to a declared float32, as they do in Feast; every other cast is exact.
-        array = pc.cast(column, wanted).combine_chunks()
+        array = _in_one_piece(pc.cast(column, wanted), wanted)
     except pa.ArrowInvalid as error:
         raise SchemaMismatch(
             f"Feature '{field.name}' holds {kind} that {field.dtype} cannot hold exactly: {error}. "
             "Declare a wider type, or round where the table is written."
         ) from error
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], wanted)
     _check_range(field, array)
+    if pa.types.is_floating(_items(column).type):
+        _check_doubles(field, column, array)
     return array
+
+
+def _in_one_piece(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
+    # One chunk is left as it is: Arrow refuses to copy lists that Polars exports with an empty child.
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], wanted)
 
 
 def _fits(kind: pa.DataType, wanted: pa.DataType) -> bool:
@@ -124,6 +139,29 @@ _FAMILIES = (
     (pa.types.is_string, pa.types.is_large_string),
     (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
 )
+
+
+def _check_doubles(field: RowField, column: pa.ChunkedArray, array: pa.Array) -> None:
+    """Refuse what a cast from doubles lets pass: integers beyond 2^53, and infinity for 1e300."""
+    before, after = _items(column), _items(array)
+    if pa.types.is_integer(after.type):
+        wrong = pc.greater_equal(pc.abs(before), _FIRST_INEXACT)
+    elif pa.types.is_float32(after.type):
+        wrong = pc.and_(pc.is_inf(after), pc.is_finite(before))
+    else:
+        return
+    if pc.any(wrong).as_py():
+        raise SchemaMismatch(
+            f"Feature '{field.name}' holds {column.type} beyond what its declared {field.dtype} and a double "
+            "both hold exactly. Keep its integers integers (in pandas: Int64, which has nulls), or declare "
+            "a wider type."
+        )
+
+
+def _items(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    kind = values.type
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pc.list_flatten(values) if listed else values
 
 
 def _check_range(field: RowField, array: pa.Array) -> None:
