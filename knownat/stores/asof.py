@@ -1,8 +1,8 @@
 """The as-of join: no value is used before it was known.
 
 A row is visible from ``max(event, created)``. Among the rows of a key that are visible at a time,
-the newest event wins, then the newest created, then the greatest canonical bytes
-(``knownat.stores.canonical``).
+the newest event wins, then the newest created, then the greatest packed payload
+(``knownat.stores.ties``).
 
 Two conditions need no inequality join. Walk a key's rows in order of visibility and keep a row
 only if its (event, created) is not below any before it: what is kept grows in both orders at
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from knownat.errors import RepoError, RowsNotConserved
-from knownat.stores.canonical import canonical_bytes
 from knownat.stores.tables import (
     CREATED_US,
     EVENT_US,
@@ -27,8 +26,9 @@ from knownat.stores.tables import (
     key_type,
     read_rows,
 )
+from knownat.stores.ties import are_winners
 
-_ROW, _PLACE, _ASKED, _KNOWN, _BYTES = "__row", "__place", "__asked_us", "__known_us", "__bytes"
+_ROW, _PLACE, _ASKED, _KNOWN = "__row", "__place", "__asked_us", "__known_us"
 
 
 @dataclass(frozen=True)
@@ -180,15 +180,9 @@ def _drop_lost_ties(
         return order
     if any(name not in history.columns for name in table.features):
         history = read_rows(table, table.features, window)
-    values = history.select(pl.col(sorted(table.features)).gather(tied[_ROW])).rename(lambda c: f"value:{c}")
-    # Equal rows are no choice: only those that differ are encoded, one by one.
-    differing = pl.concat([tied.select(_ROW, *of), values], how="horizontal").unique(
-        [*of, *values.columns], keep="last", maintain_order=True
-    )
-    encoded = [canonical_bytes(row) for row in differing.select(values.columns).iter_rows()]
-    ranked = differing.select(_ROW, *of, pl.Series(_BYTES, encoded, dtype=pl.Binary)).sort(_BYTES)
-    winners = ranked.unique(of, keep="last", maintain_order=True)
-    losers = tied.join(winners, on=_ROW, how="anti")
+    groups = tied.select(pl.struct(of).rank("dense")).to_series().to_numpy()
+    wins = are_winners(groups, history.select(pl.col(table.features).gather(tied[_ROW])), table)
+    losers = tied.filter(pl.Series(~wins))
     return order.join(losers, on=_ROW, how="anti", maintain_order="left")
 
 

@@ -1,11 +1,12 @@
 """A table of feature rows, read lazily and with its two times in exact UTC microseconds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import pyarrow as pa
 
 from knownat.errors import RepoError
 
@@ -21,8 +22,9 @@ class FeatureTable:
     """A table of feature rows under its view's own names.
 
     ``features`` are all features of the view: they break full ties, so that a join for some of
-    them picks the same row as a join for all. A table without a created column was known when it
-    happened.
+    them picks the same row as a join for all. ``types`` are their packed types as the view declares
+    them; one that is not declared follows from its column. ``serialise`` turns the columns of
+    opaque types into bytes. A table without a created column was known when it happened.
     """
 
     name: str
@@ -31,6 +33,8 @@ class FeatureTable:
     event: str
     created: str | None
     features: tuple[str, ...]
+    types: Mapping[str, str] = field(default_factory=dict)
+    serialise: Callable[[pa.Table], pa.Table] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
