@@ -143,12 +143,26 @@ def packed_table(view: DeclaredView, table: pa.Table, *, carried: Sequence[str] 
             f"{view.name}: its rows lack {sorted(missing)}, and have {sorted(unknown)}, which it does not "
             f"declare; a row has just {wanted}, each once. Correct the rows, or the view's schema."
         )
-    declared = {field.name: value_type(field) for field in view.features}
-    fields = {field.name: field for field in schema.features}
     columns = {field.name: table[field.name] for field in schema.keys}
-    for name, kind in declared.items():
-        columns[name] = _packed_column(view, fields[name], kind, table[name])
+    columns |= packed_features(view, table)
     return pa.table(columns | {name: table[name] for name in carried if name in have})
+
+
+def packed_features(view: DeclaredView, table: pa.Table) -> dict[str, pa.Array]:
+    """Return a table's features alone as the view declares them, exactly or not at all.
+
+    Raises
+    ------
+    SchemaMismatch
+        If a feature is of another type, or holds a value that its declared type cannot.
+    """
+    columns = {}
+    for field in view.features:
+        kind = value_type(field)
+        columns[field.name] = _packed_column(
+            view, RowField(field.name, _packed(kind)), kind, table[field.name]
+        )
+    return columns
 
 
 def value_bytes(value: Value) -> bytes:

@@ -19,6 +19,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from knownat.errors import RepoError
+from knownat.stores.feast_types import packed_features, packed_types
 from knownat.stores.tables import FeatureTable
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -47,6 +48,8 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         event=mapping.get(source.timestamp_field, source.timestamp_field),
         created=mapping.get(source.created_timestamp_column, source.created_timestamp_column) or None,
         features=tuple(feature.name for feature in view.features),
+        types=packed_types(view),
+        serialise=lambda rows: pa.table(packed_features(view, rows)),
     )
 
 

@@ -51,9 +51,9 @@ def payloads(values: pl.DataFrame, table: FeatureTable) -> list[bytes]:
         If a value does not fit its declared type.
     """
     rows: pa.Table = values.select(table.features).to_arrow(compat_level=pl.CompatLevel.oldest())
-    if table.serialise is not None:
-        rows = table.serialise(rows)
     try:
+        if table.serialise is not None:
+            rows = table.serialise(rows)
         types = {
             name: table.types.get(name) or _packed_type(rows.schema.field(name).type)
             for name in table.features
