@@ -1,7 +1,7 @@
 """A table of feature rows, read lazily and with its two times in exact UTC microseconds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -82,6 +82,22 @@ def read_rows(
     )
     visible = pl.max_horizontal(EVENT_US, CREATED_US) if window.created_cutoff else pl.col(EVENT_US)
     return rows.with_columns(visible.alias(VISIBLE_US))
+
+
+def within(table: FeatureTable, window: Window) -> FeatureTable:
+    """Narrow a table to the rows of a window; its null times stay, to be refused when they are read.
+
+    Raises
+    ------
+    RepoError
+        If a column of times is missing, or holds no timestamps.
+    """
+    created = table.created or table.event
+    schema = table.rows.collect_schema()
+    if missing := [name for name in (table.event, created) if name not in schema]:
+        raise RepoError(f"{table.name}: its table has no column {missing}; it has {sorted(schema)}.")
+    filters = _window_filters(schema, table.event, created, window)
+    return replace(table, rows=table.rows.filter(*filters))
 
 
 def exact_microseconds(times: pl.Series, *, where: str) -> pl.Series:
