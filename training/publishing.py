@@ -130,8 +130,8 @@ def prove_transforms(joined: Joined, golden: pa.Table) -> None:
     """
     columns = {name: golden[name].to_pylist() for name in golden.column_names}
     for transform in joined.plan.transforms:
-        function = load_transform(transform, joined.sources[transform.file])
-        for name, values in run_transform(transform, function, columns).items():
+        loaded = load_transform(transform, joined.sources[transform.file])
+        for name, values in run_transform(loaded, columns).items():
             if not same_values(values, columns[name]):
                 raise ReleaseError(
                     f"On-demand feature '{name}' gives other values alone than in Feast. "

@@ -86,7 +86,7 @@ def _as_float64(column: Column, values: Sequence[object] | pa.ChunkedArray) -> n
         return _codes(column, values)
     try:
         array = pa.array(values, from_pandas=True) if not isinstance(values, pa.ChunkedArray) else values
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise SchemaMismatch(f"Column '{column.name}' mixes types; it must be {column.dtype}.") from error
     kind = array.type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind)

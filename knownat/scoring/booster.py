@@ -7,8 +7,9 @@ manifest may come here; :mod:`knownat.scoring.trial` takes the first risk in a p
 
 import ctypes
 import importlib.util
+import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, Self
@@ -83,6 +84,11 @@ class Booster:
             ctypes.c_char_p(_PARAMETERS),
             ctypes.byref(self._fast),
         )
+        # What each single row needs, made once: a row is the bytes of its doubles.
+        self._row = struct.Struct(f"={self.num_features}d")
+        self._scores = ctypes.c_double * self.num_outputs
+        self._written = ctypes.byref(ctypes.c_int64())
+        self._predict_row = self._library.LGBM_BoosterPredictForMatSingleRowFast
 
     @classmethod
     def from_bytes(cls, model: bytes) -> Self:
@@ -137,27 +143,26 @@ class Booster:
             )
         return scores if self.num_outputs == 1 else scores.reshape(rows, self.num_outputs)
 
-    def predict_one(self, row: Matrix) -> Matrix:
-        """Predict one row, shape (columns,), on LightGBM's fast path: shape (1,) or (classes,).
+    def predict_one(self, values: Sequence[float]) -> list[float]:
+        """Predict one row on LightGBM's fast path, without an array made: one score an output.
 
         Raises
         ------
         SchemaMismatch
-            If the row has another number of columns than the model.
+            If there are other values than the model has columns, or one is not a number.
         """
-        if row.shape != (self.num_features,):
-            raise SchemaMismatch(f"The row has shape {row.shape}; the model needs ({self.num_features},).")
-        data = np.ascontiguousarray(row, dtype=np.float64)
-        scores = np.empty(self.num_outputs, dtype=np.float64)
-        written = ctypes.c_int64()
-        self._call(
-            self._library.LGBM_BoosterPredictForMatSingleRowFast,
-            self._fast,
-            data.ctypes.data_as(ctypes.c_void_p),
-            ctypes.byref(written),
-            scores.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
-        )
-        return scores
+        try:
+            row = self._row.pack(*values)
+        except (struct.error, OverflowError) as error:
+            raise SchemaMismatch(
+                f"{len(values)} values are no row of {self.num_features} numbers, which the model needs."
+            ) from error
+        if not self._handle:
+            raise _closed()
+        scores = self._scores()
+        if self._predict_row(self._fast, row, self._written, scores):
+            raise ReleaseError(f"LightGBM failed: {_last_error(self._library)}")
+        return scores[:]
 
     def close(self) -> None:
         """Give the model's memory back; the booster cannot be used afterwards."""
@@ -179,9 +184,13 @@ class Booster:
 
     def _call(self, function: Callable[..., int], *arguments: object) -> None:
         if not self._handle:
-            raise ReleaseError("This booster was closed; load the release again.")
+            raise _closed()
         if function(*arguments):
             raise ReleaseError(f"LightGBM failed: {_last_error(self._library)}")
+
+
+def _closed() -> ReleaseError:
+    return ReleaseError("This booster was closed; load the release again.")
 
 
 def _last_error(library: ctypes.CDLL) -> str:

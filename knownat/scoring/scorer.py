@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from knownat.contract.release import GOLDEN, MODEL, Release
 from knownat.contract.schema import FeatureSchema
 from knownat.errors import ReleaseError, SchemaMismatch
 from knownat.scoring.booster import Booster
+from knownat.scoring.row_program import RowProgram, ScoredRow
 from knownat.scoring.transforms import Columns, Transform, load_transform, run_transform
 
 TOLERANCE = 1e-12
@@ -49,7 +51,9 @@ class Scorer:
             plan=plan,
             schema=schema,
             booster=Booster.from_bytes(release.read_bytes(MODEL)),
-            transforms=tuple(load_transform(t, sources[t.file]) for t in plan.transforms),
+            transforms=tuple(
+                load_transform(t, sources[t.file], client_inputs=plan.client_inputs) for t in plan.transforms
+            ),
         )
         scorer._refuse_other_columns()
         scorer._prove_golden_rows()
@@ -58,8 +62,8 @@ class Scorer:
     def columns(self, stored: Columns, inputs: Columns) -> dict[str, Sequence[object]]:
         """Add the on-demand outputs to stored values and request inputs; rows keep their order."""
         columns: dict[str, Sequence[object]] = {**stored, **inputs}
-        for transform, function in zip(self.plan.transforms, self.transforms, strict=True):
-            columns.update(run_transform(transform, function, columns))
+        for transform in self.transforms:
+            columns.update(run_transform(transform, columns))
         return columns
 
     def score(self, columns: Mapping[str, Sequence[object]] | pa.Table) -> Scores:
@@ -70,11 +74,24 @@ class Scorer:
         SchemaMismatch
             If a model column is missing or holds values of another type.
         """
-        matrix = self.schema.matrix(columns)
-        if len(matrix) != 1:
-            return self.booster.predict(matrix)
-        one = self.booster.predict_one(matrix[0])
-        return one if self.booster.num_outputs == 1 else one.reshape(1, -1)
+        return self.booster.predict(self.schema.matrix(columns))
+
+    @cached_property
+    def program(self) -> RowProgram:
+        """The way of one row to its score."""
+        return RowProgram(self.plan, self.schema, self.transforms, self.booster)
+
+    def score_one(self, stored: Sequence[object], inputs: Sequence[object]) -> ScoredRow:
+        """Score one row; stored values and request inputs come in the plan's order.
+
+        Raises
+        ------
+        TransformFailed
+            If an on-demand view's body raises on these values.
+        SchemaMismatch
+            If a value is of another type than the model's column.
+        """
+        return self.program.run(stored, inputs)
 
     def _refuse_other_columns(self) -> None:
         if self.booster.num_features != len(self.schema.columns):
@@ -96,13 +113,20 @@ class Scorer:
                 if not same_values(made[name], given[name]):
                     raise ReleaseError(f"{self.release.path}: golden rows give other values of '{name}'.")
         try:
-            difference = largest_difference(self.score(made), np.array(given["score"], dtype=np.float64))
+            wanted = np.array(given["score"], dtype=np.float64)
+            together = largest_difference(self.score(made), wanted)
+            alone = largest_difference(self._score_alone(stored, inputs, len(golden)), wanted)
         except SchemaMismatch as error:
             raise ReleaseError(f"{self.release.path}: golden rows do not fit the model. {error}") from error
-        if not difference <= TOLERANCE:
-            raise ReleaseError(
-                f"{self.release.path}: golden scores differ by {difference:.3g}. Train the model again."
-            )
+        for way, difference in (("", together), (" one by one", alone)):
+            if not difference <= TOLERANCE:
+                found = f"golden scores differ by {difference:.3g}{way}"
+                raise ReleaseError(f"{self.release.path}: {found}. Train the model again.")
+
+    def _score_alone(self, stored: Columns, inputs: Columns, rows: int) -> Scores:
+        given = ([[column[i] for column in part.values()] for part in (stored, inputs)] for i in range(rows))
+        scores = np.array([self.score_one(values, asked).scores for values, asked in given])
+        return scores if self.booster.num_outputs > 1 else scores.reshape(rows)
 
 
 def same_values(found: Sequence[object], wanted: Sequence[object]) -> bool:

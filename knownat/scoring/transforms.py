@@ -8,18 +8,62 @@ constant or import is refused here instead of failing on the first request.
 import ast
 import builtins
 import dis
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 
 from knownat.contract.read_plan import PlanTransform
-from knownat.errors import ReleaseError
+from knownat.errors import ReleaseError, TransformFailed
 
 Columns = Mapping[str, Sequence[object]]
-Transform = Callable[[dict[str, list[object]]], Columns]
+Function = Callable[[dict[str, list[object]]], Columns]
+
+# What a body raises because of the values it meets; the rest is a fault of the process.
+_BY_VALUES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
-def load_transform(transform: PlanTransform, source: str) -> Transform:
+@dataclass(frozen=True)
+class Transform:
+    """One on-demand view, ready to run on lists of equal length."""
+
+    plan: PlanTransform
+    function: Function
+    reads: tuple[tuple[str, str], ...]
+    """The arguments that the body reads, each with its column."""
+    from_request: bool
+    """Whether one of them is what a client sends."""
+
+    def call(self, inputs: dict[str, list[object]]) -> Columns:
+        """Run the body.
+
+        Raises
+        ------
+        TransformFailed
+            If it raises; the message names the kind of error and none of the values.
+        """
+        try:
+            return self.function(inputs)
+        except _BY_VALUES as error:
+            raise TransformFailed(
+                self.plan.name, type(error).__name__, from_request=self.from_request
+            ) from error
+
+
+def load_transform(
+    transform: PlanTransform, source: str, *, client_inputs: Collection[str] = ()
+) -> Transform:
     """Make a function of pinned source text; it maps lists by argument name to lists by output name.
+
+    ``client_inputs`` are the columns that come with a request.
 
     Raises
     ------
@@ -45,21 +89,25 @@ def load_transform(transform: PlanTransform, source: str) -> Transform:
         raise ReleaseError(
             f"{where} uses {foreign} from outside its body. Move imports and constants into the function."
         )
-    function: Transform = FunctionType(code, {"__builtins__": builtins}, body.name)
-    return function
+    function: Function = FunctionType(code, {"__builtins__": builtins}, body.name)
+    read = _arguments_read(body, transform)
+    reads = tuple((argument, column) for argument, column in transform.inputs.items() if argument in read)
+    return Transform(transform, function, reads, any(column in client_inputs for _, column in reads))
 
 
-def run_transform(transform: PlanTransform, function: Transform, columns: Columns) -> dict[str, list[object]]:
+def run_transform(loaded: Transform, columns: Columns) -> dict[str, list[object]]:
     """Run one on-demand view on columns of equal length and return its outputs by full name.
 
     Raises
     ------
+    TransformFailed
+        If the body raises on these values.
     ReleaseError
         If the outputs are not those the plan promises, or not as long as the inputs.
     """
-    inputs = {argument: list(columns[column]) for argument, column in transform.inputs.items()}
-    rows = len(next(iter(inputs.values()), ()))
-    made = function(inputs)
+    transform = loaded.plan
+    rows = len(columns[next(iter(transform.inputs.values()))]) if transform.inputs else 0
+    made = loaded.call({argument: list(columns[column]) for argument, column in loaded.reads})
     wanted = [output.name for output in transform.outputs]
     if missing := [name for name in wanted if name not in made]:
         raise ReleaseError(f"On-demand view '{transform.name}' made no {missing}. Build the release again.")
@@ -69,6 +117,25 @@ def run_transform(transform: PlanTransform, function: Transform, columns: Column
             f"On-demand view '{transform.name}' made {wrong} of another length than its {rows} rows."
         )
     return outputs
+
+
+def _arguments_read(body: ast.FunctionDef, transform: PlanTransform) -> Collection[str]:
+    """Find the arguments a body reads: all of them, unless it only ever says ``inputs["name"]``.
+
+    Feast gives each stored value under two names; building the lists that nobody reads would cost as
+    much as the rest of a wide view.
+    """
+    name = body.args.args[0].arg
+    said = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(body))
+    read = [found for node in ast.walk(body) if (found := _named_read(node, name)) is not None]
+    return set(read) if len(read) == said else transform.inputs.keys()
+
+
+def _named_read(node: ast.AST, name: str) -> str | None:
+    match node:
+        case ast.Subscript(value=ast.Name(id=found), slice=ast.Constant(value=str(argument)), ctx=ast.Load()):
+            return argument if found == name else None
+    return None
 
 
 def _globals_of(code: CodeType) -> Iterator[str]:

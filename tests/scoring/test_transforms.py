@@ -14,7 +14,7 @@ VIEW = PlanTransform(
 
 
 def run(source, columns):
-    return run_transform(VIEW, load_transform(VIEW, source), columns)
+    return run_transform(load_transform(VIEW, source), columns)
 
 
 def test_a_body_gets_its_inputs_by_its_own_names_and_answers_by_full_names():

@@ -47,7 +47,7 @@ def release_shop(repo: Path, version: str) -> None:
     frame = replay_frame(open_repo(repo), examples, plan, known_at="event_timestamp")
     columns = {name: frame[name].to_pylist() for name in frame.column_names}
     for transform in plan.transforms:
-        columns |= run_transform(transform, load_transform(transform, files[transform.file]), columns)
+        columns |= run_transform(load_transform(transform, files[transform.file]), columns)
     matrix = SCHEMA.matrix(columns)
     label = np.random.default_rng(int(version)).random(len(matrix)) + np.nan_to_num(matrix[:, 0]) / 50
     text = lightgbm.train(
