@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,9 @@ class RowCodec:
             + [(f"c{i}", _SLOTS[field.type][1]) for i, field in enumerate(schema)]
         )
         self._required = sum(1 << i for i, field in enumerate(schema) if not field.nullable)
+        self._texts_at = tuple(i for i, code in enumerate(self._codes) if code == "I")
+        self._truths_at = tuple(i for i, code in enumerate(self._codes) if code == "?")
+        self._no_nulls = bytes(self._bitmap)
 
     def encode(self, row: Sequence[object]) -> bytes:
         """Pack one row, its values in the schema's order, timestamps as UTC microseconds.
@@ -63,25 +67,36 @@ class RowCodec:
         LogError
             If a value is not of its column's type, or a required one is null.
         """
-        nulls = 0
-        slots: list[object] = []
-        texts: list[bytes] = []
+        slots: list[Any] = list(row)
+        nulls, texts = self._no_nulls, []
         try:
-            for position, (value, code) in enumerate(zip(row, self._codes, strict=True)):
-                if value is None:
-                    nulls |= 1 << position
-                    slots.append(0)
-                elif isinstance(value, str):
-                    texts.append(_as_text(code, value))
-                    slots.append(len(texts[-1]))
+            if None in slots:
+                nulls = self._take_nulls(slots)
+            for position in self._texts_at:
+                if (value := slots[position]) is not None:
+                    texts.append(text := str.encode(value))
+                    slots[position] = len(text)
                 else:
-                    slots.append(_as_number(code, value))
-            head = self._fixed.pack(nulls.to_bytes(self._bitmap, "little"), *slots)
-        except (struct.error, TypeError, ValueError, OverflowError) as error:
+                    slots[position] = 0
+            for position in self._truths_at:
+                # The packer would take anything for a truth.
+                if not isinstance(slots[position], bool):
+                    raise TypeError("a value of another type where a truth belongs")
+            return self._fixed.pack(nulls, *slots) + b"".join(texts)
+        except (struct.error, TypeError, ValueError, OverflowError, IndexError) as error:
             raise LogError(f"A row does not fit the log's schema: {self._misfit(row)}.") from error
+
+    def _take_nulls(self, slots: list[Any]) -> bytes:
+        """Put something that packs where a value is missing; return the bitmap of the missing."""
+        nulls = 0
+        for position, value in enumerate(slots):
+            if value is None:
+                nulls |= 1 << position
+                if self._codes[position] != "I":
+                    slots[position] = False
         if nulls & self._required:
-            raise LogError(f"A row does not fit the log's schema: {self._misfit(row)}.")
-        return head + b"".join(texts)
+            raise TypeError("a null where a value is required")
+        return nulls.to_bytes(self._bitmap, "little")
 
     def decode(self, payloads: Sequence[bytes]) -> pa.Table:
         """Unpack rows into a table of the schema, in order.
@@ -127,19 +142,6 @@ class RowCodec:
             if not _fits(field, value):
                 return f"'{field.name}' must be {field.type}, not {type(value).__name__}"
         return "text that is not valid Unicode"
-
-
-def _as_text(code: str, value: str) -> bytes:
-    if code != "I":
-        raise TypeError("text where a number belongs")
-    return value.encode()
-
-
-def _as_number(code: str, value: object) -> object:
-    # The packer takes anything for a bool, and an int for the length of a text.
-    if code == "I" or (code == "?" and not isinstance(value, bool)):
-        raise TypeError("a value of another type")
-    return value
 
 
 def _fits(field: pa.Field, value: object) -> bool:
