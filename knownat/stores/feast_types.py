@@ -55,10 +55,25 @@ _WHOLE_SECONDS = (ValueType.UNIX_TIMESTAMP_SET, ValueType.ZONED_TIMESTAMP)
 class DeclaredView(Protocol):
     """What any of Feast's views declares: feature, on-demand and label views alike."""
 
-    name: str
-    features: list[Field]
-    entities: list[str]
-    entity_columns: list[Field]
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def features(self) -> Sequence[Field]:
+        """What it says of an entity."""
+        ...
+
+    @property
+    def entities(self) -> Sequence[str] | None:
+        """The names of its entities."""
+        ...
+
+    @property
+    def entity_columns(self) -> Sequence[Field]:
+        """Their join keys, with types once it was applied."""
+        ...
 
 
 def value_type(field: Field) -> ValueType:

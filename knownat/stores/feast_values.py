@@ -11,16 +11,7 @@ from typing import Any
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import (
-    BoolList,
-    BytesList,
-    DoubleList,
-    FloatList,
-    Int32List,
-    Int64List,
-    StringList,
-    Value,
-)
+from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import NULL_TIMESTAMP_INT_VALUE, VALUE_TYPE_TO_PROTO_VALUE_MAP
 from feast.value_type import ValueType
 
@@ -61,30 +52,31 @@ _KEY_PLACES: dict[str, tuple[str, ...]] = {
     "bytes": ("bytes_val",),
     "bool": ("bool_val",),
 }
-_MAKE: dict[str, Make] = {
-    "bytes": lambda value: Value(bytes_val=value),
-    "string": lambda value: Value(string_val=value),
-    "int32": lambda value: Value(int32_val=value),
-    "int64": lambda value: Value(int64_val=value),
-    "float64": lambda value: Value(double_val=value),
-    "float32": lambda value: Value(float_val=value),
-    "bool": lambda value: Value(bool_val=value),
-    "timestamp": lambda value: Value(unix_timestamp_val=_seconds(value)),
-    "list<bytes>": lambda value: Value(bytes_list_val=BytesList(val=value)),
-    "list<string>": lambda value: Value(string_list_val=StringList(val=value)),
-    "list<int32>": lambda value: Value(int32_list_val=Int32List(val=value)),
-    "list<int64>": lambda value: Value(int64_list_val=Int64List(val=value)),
-    "list<float64>": lambda value: Value(double_list_val=DoubleList(val=value)),
-    "list<float32>": lambda value: Value(float_list_val=FloatList(val=value)),
-    "list<bool>": lambda value: Value(bool_list_val=BoolList(val=value)),
-    "list<timestamp>": lambda value: Value(unix_timestamp_list_val=Int64List(val=map(_seconds, value))),
-}
 
 
 def value_maker(dtype: str) -> Make:
     """Return what turns a decoded value of a packed type into Feast's; a null is an unset one."""
-    make = Value.FromString if dtype.startswith(OPAQUE) else _MAKE[dtype]
-    return lambda value: Value() if value is None else make(value)
+    if dtype.startswith(OPAQUE):
+        return lambda raw: Value() if raw is None else Value.FromString(raw)
+    place = _PLACES[dtype][0]
+    seconds = dtype.removeprefix("list<").removesuffix(">") == "timestamp"
+
+    # Setting a field costs a tenth of naming it to the constructor.
+    def scalar(given: Any) -> Value:
+        value = Value()
+        if given is not None:
+            setattr(value, place, _seconds(given) if seconds else given)
+        return value
+
+    def listed(given: Any) -> Value:
+        value = Value()
+        if given is not None:
+            items = getattr(value, place)
+            items.SetInParent()  # An empty list is a list, not a null.
+            items.val.extend(map(_seconds, given) if seconds else given)
+        return value
+
+    return listed if dtype.startswith("list<") else scalar
 
 
 def values_column(field: RowField, values: Values) -> pa.Array:
@@ -133,11 +125,21 @@ def key_columns(view: str, keys: Sequence[RowField], entities: Sequence[EntityKe
     first = entities[0].join_keys
     if any(entity.join_keys != first or len(entity.entity_values) != len(names) for entity in entities):
         raise BadKey(f"{view}: every entity of a batch must have the keys {names}, in this order.")
-    return [_key_column(view, field, names.index(field.name), entities) for field in keys]
+    places = [names.index(field.name) for field in keys]
+    return [
+        key_values(view, field, [entity.entity_values[at] for entity in entities])
+        for field, at in zip(keys, places, strict=True)
+    ]
 
 
-def _key_column(view: str, field: RowField, at: int, entities: Sequence[EntityKey]) -> list[Any]:
-    values = [entity.entity_values[at] for entity in entities]
+def key_values(view: str, field: RowField, values: Values) -> list[Any]:
+    """Return the values of one join key; a null key is None.
+
+    Raises
+    ------
+    BadKey
+        If a value is of another type than the key.
+    """
     kinds: set[str | None] = {value.WhichOneof("val") for value in values}
     if wrong := kinds.difference(_KEY_PLACES[field.dtype], _NULLS):
         raise BadKey(f"{view}: key '{field.name}' must be {field.dtype}, not {sorted(map(str, wrong))}.")

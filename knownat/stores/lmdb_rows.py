@@ -5,6 +5,7 @@ Writers of several processes queue. An environment must not be used across ``for
 """
 
 import errno
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from knownat.stores.codec import BIAS, RowSchema, outranks
 from knownat.stores.row_keys import ViewName, project_prefix
 from knownat.stores.rows import Stored
 
-_FIRST_MAP_BYTES = 1 << 30
+FIRST_MAP_BYTES = 1 << 30
 _MOST_READERS = 1_022
 _TABLES = (b"rows", b"schemas", b"watermarks")
 # LMDB reports a write that stopped half way, as the last one to fill a disk does, as EIO.
@@ -212,13 +213,12 @@ def _drop(txn: Any, *, table: Any, prefix: bytes) -> int:
     return deleted
 
 
-_opened: dict[Path, tuple[LmdbRows, int]] = {}
+# By process as well: what a parent had open must not be used by its child.
+_opened: dict[tuple[int, Path], tuple[LmdbRows, int]] = {}
 _opening = threading.Lock()
 
 
-def open_lmdb(
-    path: Path, *, map_bytes: int = _FIRST_MAP_BYTES, most_map_bytes: int | None = None
-) -> LmdbRows:
+def open_lmdb(path: Path, *, map_bytes: int = FIRST_MAP_BYTES, most_map_bytes: int | None = None) -> LmdbRows:
     """Open, or make, a folder of packed rows; within a process every caller shares one handle.
 
     The map is address space, not disk: it starts at ``map_bytes`` and doubles when full, up to
@@ -230,26 +230,28 @@ def open_lmdb(
         If the folder cannot be made or is not LMDB's.
     """
     path = path.expanduser().resolve()
+    place = os.getpid(), path
     with _opening:
-        if (known := _opened.get(path)) is not None:
-            _opened[path] = (known[0], known[1] + 1)
+        if (known := _opened.get(place)) is not None:
+            _opened[place] = (known[0], known[1] + 1)
             return known[0]
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be made: {error}.") from error
         rows = LmdbRows(path, map_bytes=map_bytes, most_map_bytes=most_map_bytes)
-        _opened[path] = (rows, 1)
+        _opened[place] = (rows, 1)
         return rows
 
 
 def _release(rows: LmdbRows) -> None:
+    place = os.getpid(), rows.path
     with _opening:
-        known, holders = _opened.get(rows.path, (None, 0))
+        known, holders = _opened.get(place, (None, 0))
         if known is not rows:
             return
         if holders > 1:
-            _opened[rows.path] = (rows, holders - 1)
+            _opened[place] = (rows, holders - 1)
             return
-        del _opened[rows.path]
+        del _opened[place]
         rows.shut()

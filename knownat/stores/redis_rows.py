@@ -103,6 +103,7 @@ class RedisRows:
             "socket_connect_timeout": socket_seconds,
         }
         self._async: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the rows under these keys in one round trip, None where there is none."""
@@ -116,7 +117,7 @@ class RedisRows:
         return self._many(answer, len(keys))
 
     async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Do as :meth:`read` does, on an event loop; use one store on one loop."""
+        """Do as :meth:`read` does, on an event loop; use a store on one loop at a time."""
         if not keys:
             return []
         named = [_ROWS + key for key in keys]
@@ -140,7 +141,10 @@ class RedisRows:
             return self._many(await ask("EVAL", _READ, count, *named), count)
 
     def _client(self) -> Any:
-        if self._async is None:
+        loop = asyncio.get_running_loop()
+        # The connections of a loop that has ended can not be used, nor closed, on another.
+        if self._async is None or self._loop is not loop:
+            self._loop = loop
             self._async = redis.asyncio.Redis.from_url(
                 self._url,
                 protocol=2,
@@ -273,6 +277,6 @@ class RedisRows:
 
     async def close_async(self) -> None:
         """Close the connections of the event loop."""
-        if self._async is not None:
+        if self._async is not None and self._loop is asyncio.get_running_loop():
             await self._async.aclose()
             self._async = None
