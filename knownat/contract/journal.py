@@ -79,9 +79,7 @@ class RowCodec:
                 else:
                     slots[position] = 0
             for position in self._truths_at:
-                # The packer would take anything for a truth.
-                if not isinstance(slots[position], bool):
-                    raise TypeError("a value of another type where a truth belongs")
+                slots[position] = _as_truth(slots[position])
             return self._fixed.pack(nulls, *slots) + b"".join(texts)
         except (struct.error, TypeError, ValueError, OverflowError, IndexError) as error:
             raise LogError(f"A row does not fit the log's schema: {self._misfit(row)}.") from error
@@ -142,6 +140,13 @@ class RowCodec:
             if not _fits(field, value):
                 return f"'{field.name}' must be {field.type}, not {type(value).__name__}"
         return "text that is not valid Unicode"
+
+
+def _as_truth(value: object) -> bool:
+    # The packer would take anything.
+    if not isinstance(value, bool):
+        raise TypeError("a value of another type where a truth belongs")
+    return value
 
 
 def _fits(field: pa.Field, value: object) -> bool:
