@@ -6,7 +6,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from knownat.stores.feast_values import key_columns
 from knownat.stores.packed_views import FOREVER, Answer, Asked, ViewReader
 from knownat.stores.row_keys import ViewName
 from knownat.stores.rows import RowStore
-from knownat.stores.sources import ttl_microseconds
 
 StoredRow = tuple[datetime | None, dict[str, Value] | None]
 Questions = list[tuple[FeatureView, list[str]]]
@@ -37,6 +36,7 @@ Asking = list[tuple[FeatureView, ViewReader, Asked]]
 Rows = Sequence[bytes | None]
 
 _MOST_READERS = 512
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class PackedReads(OnlineStore):
@@ -258,8 +258,9 @@ class PackedReads(OnlineStore):
     def _answer(
         self, config: RepoConfig, view: FeatureView, reader: ViewReader, asked: Asked, rows: Rows
     ) -> Answer:
-        ttl = ttl_microseconds(view)
-        oldest = self.clock(config).now_us() - ttl if ttl else FOREVER
+        # On-demand and some other views have none.
+        ttl: timedelta | None = getattr(view, "ttl", None)
+        oldest = self.clock(config).now_us() - ttl // _MICROSECOND if ttl else FOREVER
         return reader.answer(asked.keys, rows, oldest_us=oldest)
 
     def _reader(self, config: RepoConfig, view: DeclaredView, features: Sequence[str] | None) -> ViewReader:

@@ -20,7 +20,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def opened_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp(f"{request.param}-shop")
     if request.param == "lmdb":
-        online = {"type": "knownat.stores.lmdb_online.LmdbOnlineStore", "path": "rows"}
+        online: dict[str, Any] = {"type": "knownat.stores.lmdb_online.LmdbOnlineStore", "path": "rows"}
     else:
         server: RedisServer = request.getfixturevalue("redis")
         online = {

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    PushSource,
+    RequestSource,
+    ValueType,
+)
 from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
 from feast.repo_config import RepoConfig
 from feast.types import Array, Bool, Float64, Int32, Int64, Json, String, UnixTimestamp
@@ -91,18 +101,27 @@ def basket_view() -> OnDemandFeatureView:
         schema=[Field(name="customer_id", dtype=Int64), Field(name="items", dtype=Int64)],
     )
 
-    @on_demand_feature_view(
+    declared: Any = on_demand_feature_view(
         sources=[request],
         entities=[CUSTOMER],
         schema=[Field(name="twice", dtype=Int64)],
         mode="python",
         write_to_online_store=True,
     )
+
     def basket(inputs: dict[str, Any]) -> dict[str, Any]:
         return {"twice": [2 * items for items in inputs["items"]]}
 
-    view: OnDemandFeatureView = basket
+    view: OnDemandFeatureView = declared(basket)
     return view
+
+
+def services(orders: FeatureView, sales: FeatureView, *_: FeatureView) -> list[FeatureService]:
+    home = sales.with_name("sales_home").with_join_key_map({"region_code": "home_region"})
+    return [
+        FeatureService(name="home", features=[home]),
+        FeatureService(name="ready", features=[orders[["value"]]], precompute_online=True),
+    ]
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,8 @@ class Shop:
 
     @property
     def online(self) -> PackedOnlineStore:
-        store: PackedOnlineStore = self.feast.provider.online_store
+        store = self.feast.provider.online_store
+        assert isinstance(store, PackedOnlineStore)
         return store
 
     def write(self, view: str, **columns: Any) -> None:
@@ -142,7 +162,7 @@ def open_shop(folder: Path, online_store: dict[str, Any], *, project: str = "sho
     views = [orders_view(folder), sales_view(folder), visits_view(folder), weather_view(folder)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
-        feast.apply([CUSTOMER, REGION, *views, basket_view()])
+        feast.apply([CUSTOMER, REGION, *views, basket_view(), *services(*views)])
     return Shop(feast, clock)
 
 
