@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from knownat.contract.columns import Numbers, as_numbers, as_texts, is_category
 from knownat.contract.schema import Column
-from monitoring.columns import Numbers, as_numbers, as_texts, is_category
 
 Counts = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]

@@ -11,10 +11,10 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
+from knownat.contract.columns import Numbers, as_numbers, is_category, null_share
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.schema import Column
 from monitoring.binning import Counts, Places, count_rows, fit_bins
-from monitoring.columns import Numbers, as_numbers, is_category, null_share
 from monitoring.summary import Bucket, ColumnDrift
 from monitoring.usual import NO_PAST, PastWindows
 

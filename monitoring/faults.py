@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from knownat.contract.columns import Numbers, as_numbers, as_texts, find_nulls, is_category, null_share
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.prediction_log import prediction_schema
 from knownat.contract.read_plan import ReadPlan, Status
 from knownat.contract.schema import Column, FeatureSchema
 from knownat.errors import SchemaMismatch
 from monitoring.binning import count_rows, fit_bins, new_share
-from monitoring.columns import Numbers, as_numbers, as_texts, find_nulls, is_category, null_share
 from monitoring.summary import Fault, FaultKind, Level, ViewStatus
 from monitoring.usual import NO_PAST, PastWindows
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knownat.contract.columns import as_numbers
 from knownat.contract.model_spec import METRICS, ModelSpec
 from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import Interval, Manifest
-from monitoring.columns import as_numbers
 from monitoring.metrics import Scored, measurable, measure, measure_all
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
 from monitoring.usual import PastWindows

@@ -20,7 +20,7 @@ from evidently.legacy.metrics import DataDriftTable
 from evidently.legacy.model.widget import BaseWidgetInfo
 from typing_extensions import override
 
-from monitoring.columns import Numbers
+from knownat.contract.columns import Numbers
 from monitoring.summary import ColumnDrift
 
 Sample = Mapping[str, Sequence[str | None] | Numbers]

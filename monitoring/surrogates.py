@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knownat.contract.columns import Numbers, as_numbers, as_texts, is_category
 from knownat.contract.schema import Column
-from monitoring.columns import Numbers, as_numbers, as_texts, is_category
 from monitoring.faults import known_bounds
 
 POINTS = 2_000

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knownat.clock import to_us
-from monitoring.columns import Numbers
+from knownat.contract.columns import Numbers
 from monitoring.windows import Window
 
 Rows = npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""A logged or baseline column as plain numbers or texts; a NaN is a null."""
+"""A logged or training column as plain numbers or texts; a NaN is a null."""
 
 import numpy as np
 import numpy.typing as npt
