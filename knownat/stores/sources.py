@@ -1,25 +1,24 @@
 """From a Feast view and its file source to a table the as-of kernel can read."""
 
 import fcntl
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlparse
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
-from feast.infra.offline_stores.file_source import FileSource
+from feast.labeling.label_view import LabelView
 from feast.repo_config import RepoConfig
+from feast.types import UnixTimestamp
 
 from knownat.errors import RepoError
 from knownat.stores.feast_types import packed_features, packed_types
+from knownat.stores.locations import locate
+from knownat.stores.scanning import Declared, csv_schema, scan_files
 from knownat.stores.tables import FeatureTable
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,13 +30,11 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
     Raises
     ------
     RepoError
-        If the source is no Parquet file or folder of them, or is not there.
+        If the source cannot be read, or is not there.
     """
-    source = view.batch_source
-    if source is None:
-        raise RepoError(f"View '{view.name}' has no batch source; give it a FileSource.")
+    source = batch_source(view)
     mapping = dict(source.field_mapping or {})
-    rows = scan(source, config)
+    rows = scan(source, config, declared_types(view))
     if renames := {old: new for old, new in mapping.items() if old in rows.collect_schema()}:
         rows = rows.rename(renames)
     return FeatureTable(
@@ -51,6 +48,30 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         types=packed_types(view),
         serialise=lambda rows: pa.table(packed_features(view, rows)),
     )
+
+
+def batch_source(view: FeatureView | LabelView) -> DataSource:
+    """Return what a view's history is read from.
+
+    Raises
+    ------
+    RepoError
+        If it has none.
+    """
+    if view.batch_source is None:
+        raise RepoError(f"View '{view.name}' has no batch source; give it a FileSource.")
+    return view.batch_source
+
+
+def declared_types(view: FeatureView | LabelView) -> Declared:
+    """Tell what a view declares of its source's columns, under the source's own names."""
+    source = batch_source(view)
+    own = {new: old for old, new in (source.field_mapping or {}).items()}
+    times = [name for name in (source.timestamp_field, source.created_timestamp_column) if name]
+    declared = {field.name: field.dtype for field in [*view.entity_columns, *view.features]}
+    return {
+        own.get(name, name): kind for name, kind in (declared | dict.fromkeys(times, UnixTimestamp)).items()
+    }
 
 
 def view_keys(view: FeatureView) -> tuple[str, ...]:
@@ -69,73 +90,61 @@ def ttl_microseconds(view: FeatureView) -> int:
     return view.ttl // _MICROSECOND if view.ttl else 0
 
 
-def scan(source: DataSource, config: RepoConfig) -> pl.LazyFrame:
-    """Read a file source lazily; its path is relative to the repo, never to the working folder."""
-    return pl.scan_parquet(parquet_files(source, config))
+def scan(source: DataSource, config: RepoConfig, declared: Declared | None = None) -> pl.LazyFrame:
+    """Read a file source lazily; its path is relative to the repo, never to the working folder.
+
+    Raises
+    ------
+    RepoError
+        If it is another kind of source, there is no such file, or it is CSV and nothing is declared.
+    """
+    return scan_files(locate(source, config), declared)
+
+
+def source_schema(source: DataSource, config: RepoConfig) -> pa.Schema:
+    """Return a source's columns, partitions last, as the files have them; those of a CSV are guessed.
+
+    Raises
+    ------
+    RepoError
+        If the source cannot be read.
+    """
+    location = locate(source, config)
+    if location.csv:
+        times = [name for name in (source.timestamp_field, source.created_timestamp_column) if name]
+        return csv_schema(location, times)
+    rows = scan_files(location)
+    schema: pa.Schema = rows.head(0).collect().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    if location.remote:
+        return schema
+    # The engine has no maps, and its strings are large: what the files say is more exact.
+    files = pa.unify_schemas(map(pq.read_schema, location.files()), promote_options="permissive")
+    inside = [field for field in schema if field.name in files.names]
+    return pa.schema(
+        [*(files.field(field.name) for field in inside), *(f for f in schema if f not in inside)]
+    )
 
 
 def parquet_files(source: DataSource, config: RepoConfig) -> list[Path]:
-    """List a source's Parquet files in a fixed order.
+    """List a source's local files in a fixed order.
 
     Raises
     ------
     RepoError
         If it is another kind of source, or there is no such file.
     """
-    path = source_path(source, config)
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*.parquet") if _is_whole(f, path))
-    if not files:
-        raise RepoError(
-            f"Source '{source.name}' has no Parquet file at {path}. Run `knownat features build`, "
-            "or correct its path: it is relative to the folder of feature_store.yaml."
-        )
-    return files
+    return locate(source, config).files()
 
 
 def source_path(source: DataSource, config: RepoConfig) -> Path:
-    """Return the absolute path of a local Parquet source.
+    """Return the absolute path of a local source.
 
     Raises
     ------
     RepoError
-        If it is another kind of source.
+        If it is another kind of source, or in an object store.
     """
-    if not isinstance(source, FileSource):
-        raise RepoError(f"Source '{source.name}' is a {type(source).__name__}; this store reads FileSource.")
-    kind = source.file_format
-    if not (kind is None or isinstance(kind, ParquetFormat)):
-        raise RepoError(f"Source '{source.name}' is {type(kind).__name__}; this store reads Parquet.")
-    if (scheme := urlparse(source.path).scheme) not in ("", "file"):
-        raise RepoError(f"Source '{source.name}' is on '{scheme}'; this store reads local files.")
-    path = Path(source.path.removeprefix("file://"))
-    if not path.is_absolute() and config.repo_path is None:
-        raise RepoError(f"Source '{source.name}' is relative, and the repo's folder is not known.")
-    return path if path.is_absolute() else Path(config.repo_path or "/").absolute() / path
-
-
-def append_parquet(path: Path, rows: pa.Table) -> None:
-    """Add rows to a Parquet file or folder; a reader sees all of them or none.
-
-    A folder gets a new file. A single file is replaced by one that holds both.
-    """
-    if path.is_dir():
-        write_parquet(path / f"rows-{uuid.uuid4().hex}.parquet", rows)
-        return
-    with exclusive(path.with_name(f".{path.name}.lock")):
-        before = pq.read_table(path)
-        write_parquet(path, pa.concat_tables([before, rows.cast(before.schema)]))
-
-
-def write_parquet(path: Path, rows: pa.Table) -> None:
-    """Write a Parquet file beside its place and rename it, so that no reader meets half of it."""
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.staged")
-    try:
-        pq.write_table(rows, staged)
-        with staged.open("rb") as written:
-            os.fsync(written.fileno())
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    return locate(source, config).path
 
 
 @contextmanager
@@ -144,7 +153,3 @@ def exclusive(lock: Path) -> Iterator[None]:
     with lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
-
-
-def _is_whole(file: Path, root: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in file.relative_to(root).parts)

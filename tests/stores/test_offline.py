@@ -1,7 +1,6 @@
 """The plug-in through Feast's own interface, where Feast's stores go wrong."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,15 +191,6 @@ def test_rows_that_do_not_fit_the_source_are_refused(shop_copy: Path) -> None:
     lossy = rows.set_column(3, "order_count_30d", pa.array([3.7] * 400))
     with pytest.raises(RepoError, match="do not fit its source"):
         AsOfOfflineStore.offline_write_batch(store.config, view, lossy, None)
-
-
-def test_what_the_store_cannot_do_yet_is_said(repo: Repo) -> None:
-    with pytest.raises(RepoError, match="does not support a SQL query"):
-        repo.store.get_historical_features(entity_df="SELECT 1", features=FEATURES)
-    with pytest.raises(RepoError, match=r"does not support a time range \(\['end_date', 'start_date'\]\)"):
-        repo.store.get_historical_features(
-            features=FEATURES, start_date=shop.at(0), end_date=shop.at(0) + timedelta(days=1)
-        )
 
 
 def test_short_names_that_collide_with_the_examples_are_refused(repo: Repo) -> None:

@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureView, Field, FileSource, RequestSource, ValueType
-from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, FeastType, Float32, Float64, Int32, Int64, UnixTimestamp
 
 from knownat.errors import RepoError
-from knownat.stores.offline import AsOfRetrievalJob
+from knownat.stores.examples import FrameExamples
 from knownat.stores.online_rows import from_value, to_online_rows
 from knownat.stores.repo import Repo
+from knownat.stores.retrieval import AsOfRetrievalJob, Wanted
 from knownat.stores.services import as_declared
 from knownat.stores.tables import CREATED_US, EVENT_US
+from tests.stores import shop
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,16 @@ def test_an_on_demand_body_sees_only_the_inputs_it_declares(repo: Repo, tmp_path
     def peeking(inputs):
         return {"y": inputs.get("undeclared", inputs["x"])}
 
+    asked = pd.DataFrame({"x": [1], "undeclared": [2], "event_timestamp": [shop.at(0)]})
     job = AsOfRetrievalJob(
-        lambda: pa.table({"x": [1], "undeclared": [2]}),
+        FrameExamples(asked, ["x", "undeclared"]),
+        lambda _: pa.table({"x": [1]}).select([]),
+        Wanted(feature_refs=["peeking:y"], on_demand=[peeking], full_feature_names=True),
         repo.store.config,
-        on_demand=[peeking],
-        full_feature_names=True,
-        metadata=RetrievalMetadata(features=["peeking:y"], keys=["x"]),
     )
-    assert job.to_arrow().to_pydict() == {"x": [1], "undeclared": [2], "peeking__y": [1]}
+    assert job.to_arrow().drop(["event_timestamp"]).to_pydict() == {
+        "x": [1],
+        "undeclared": [2],
+        "peeking__y": [1],
+    }
+    assert job.to_df()["peeking__y"].tolist() == [1]

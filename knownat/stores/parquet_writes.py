@@ -1,0 +1,184 @@
+"""Rows written to a source's files, so that a reader meets all of them or none."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knownat.errors import RepoError
+from knownat.stores.deadline import Stop
+from knownat.stores.locations import Location
+from knownat.stores.scanning import scan_files
+from knownat.stores.sources import exclusive
+
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+def append_rows(
+    location: Location, rows: pa.Table, *, partition_by: Sequence[str] = (), leave_out: Collection[str] = ()
+) -> None:
+    """Add rows: to a folder as new files, to a single file by replacing it with one that holds both.
+
+    A folder that does not exist is made. Rows of several partitions become visible one file after
+    the other, each of them whole. ``leave_out`` names columns that only the partitions' names hold.
+
+    Raises
+    ------
+    RepoError
+        If the location is a pattern, a CSV, or a single object that others may be writing too.
+    """
+    if location.csv or location.pattern:
+        kind = "CSV" if location.csv else f"the pattern '{location.pattern}'"
+        raise RepoError(
+            f"Source '{location.source}' is {kind}; rows can be added to a Parquet file or folder."
+        )
+    if location.remote:
+        if not location.is_folder:
+            raise RepoError(
+                f"Source '{location.source}' is the single object {location.address}: of two writers, one "
+                "would undo the other. Make it a folder: every write adds an object to it."
+            )
+        put_object(location, f"{location.address.rstrip('/')}/{_new_name()}", rows)
+    elif location.path.is_file():
+        _append_to_file(location.path, rows)
+    else:
+        _append_to_folder(location.path, rows, partition_by, leave_out)
+
+
+def replace_rows(location: Location, rows: pa.Table, stop: Stop) -> None:
+    """Write rows in place of what was there: one file, or a folder with one file in it.
+
+    Raises
+    ------
+    RetrievalTimeout
+        If the time is up before the last step, which is a rename; nothing has changed then.
+    """
+    if location.remote:
+        address = location.address
+        with stop.finishing():
+            put_object(
+                location, f"{address.rstrip('/')}/rows.parquet" if location.is_folder else address, rows
+            )
+        return
+    with staged(location.path, stop) as place:
+        _write(place, rows)
+
+
+@contextmanager
+def staged(path: Path, stop: Stop) -> Iterator[Path]:
+    """Give the place of a file to write, which becomes ``path``, or the one file in folder ``path``.
+
+    Feast's own rule: a name that ends with ``.parquet`` is a file, any other a folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.{uuid.uuid4().hex}.staged")
+    try:
+        if path.is_dir() or path.suffix != ".parquet":
+            place.mkdir()
+            yield place / "rows.parquet"
+            _settle(place / "rows.parquet")
+            with stop.finishing():
+                _replace_folder(place, path)
+        else:
+            yield place
+            _settle(place)
+            with stop.finishing():
+                place.replace(path)
+    finally:
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+
+
+def exists(location: Location) -> bool:
+    """Tell whether something is already there."""
+    if not location.remote:
+        return location.path.exists()
+    try:
+        scan_files(location).collect_schema()
+    except (pl.exceptions.ComputeError, FileNotFoundError):
+        return False
+    return True
+
+
+def put_object(location: Location, address: str, rows: pa.Table) -> None:
+    """Write one object of an object store; it is seen once it is whole."""
+    frame = pl.DataFrame(rows)
+    frame.write_parquet(address, storage_options=dict(location.options))
+
+
+def _append_to_file(path: Path, rows: pa.Table) -> None:
+    with exclusive(path.with_name(f".{path.name}.lock")):
+        before = pq.read_table(path)
+        with staged(path, Stop()) as place:
+            _write(place, pa.concat_tables([before, rows.cast(before.schema)]))
+
+
+def _append_to_folder(
+    folder: Path, rows: pa.Table, partition_by: Sequence[str], leave_out: Collection[str]
+) -> None:
+    files = []
+    try:
+        for inside, some in _partitioned(rows, partition_by):
+            place = folder / inside
+            place.mkdir(parents=True, exist_ok=True)
+            file = place / f".{_new_name()}.staged"
+            files.append(file)
+            _write(file, some.drop_columns(list(leave_out)))
+            _settle(file)
+        for file in files:
+            file.replace(file.with_name(file.name.removeprefix(".").removesuffix(".staged")))
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _partitioned(rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    if not names:
+        yield "", rows
+        return
+    for values in rows.select(list(names)).group_by(list(names)).aggregate([]).to_pylist():
+        chosen = pa.scalar(value=True)
+        for name, value in values.items():
+            column = rows[name]
+            same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)
+            chosen = pc.and_(chosen, same)
+        yield (
+            "/".join(f"{name}={_partition_value(value)}" for name, value in values.items()),
+            rows.filter(chosen),
+        )
+
+
+def _partition_value(value: object) -> str:
+    return _NULL_PARTITION if value is None else quote(str(value), safe=" :-+")
+
+
+def _new_name() -> str:
+    return f"rows-{uuid.uuid4().hex}.parquet"
+
+
+def _write(place: Path, rows: pa.Table) -> None:
+    pq.write_table(rows, place)
+
+
+def _settle(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _replace_folder(place: Path, path: Path) -> None:
+    # A folder that holds something cannot be replaced in one step: for a moment there is none, and
+    # a reader is told so; it never meets a mixture of old and new.
+    old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+    if path.exists():
+        path.replace(old)
+    place.replace(path)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,237 @@
+"""A source's files as one lazy table: Parquet, CSV and partitioned folders, local or in an object store.
+
+Types are those of the files. Where a file has none, in CSV and in the names of partitions, they
+are the declared ones; a value that does not fit its type is an error, never a null.
+"""
+
+from collections.abc import Collection, Container, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from feast.types import FeastType, from_feast_to_pyarrow_type
+
+from knownat.errors import RepoError
+from knownat.stores.locations import Location
+
+Declared = Mapping[str, FeastType]
+"""Columns of the files by the types that a feature view declares for them."""
+
+MOMENT = pl.Datetime("us", "UTC")
+
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+_TRUTHS = {"true": True, "false": False, None: None}
+# ISO 8601: a date, then maybe a time with up to six digits of a second, then maybe an offset.
+_TIME = (
+    r"^(?<date>\d{4}-\d\d-\d\d)(?:[T ](?<minute>\d\d:\d\d)(?::(?<second>\d\d(?:\.\d{1,6})?))?"
+    r"(?<offset>Z|[+-]\d\d:?\d\d)?)?$"
+)
+_NUMBERS: tuple[list[pl.DataType], ...] = (
+    [pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()],
+    [pl.Float32(), pl.Float64()],
+)
+
+
+def polars_type(dtype: FeastType, name: str) -> pl.DataType:
+    """Return the engine's type for a declared one.
+
+    Raises
+    ------
+    RepoError
+        If it has none.
+    """
+    try:
+        kind = from_feast_to_pyarrow_type(dtype)
+        declared = pl.DataFrame(pa.table({name: pa.array([], kind)})).schema[name]
+    except (ValueError, AssertionError, pl.exceptions.PolarsError) as error:
+        raise RepoError(f"'{name}' is declared as {dtype}, which this store cannot read: {error}.") from error
+    return MOMENT if isinstance(declared, pl.Datetime) else declared
+
+
+def scan_files(location: Location, declared: Declared | None = None) -> pl.LazyFrame:
+    """Open the files of a source; nothing but their headers is read.
+
+    Raises
+    ------
+    RepoError
+        If there are no files, their columns do not fit together, or a CSV has no declared types.
+    """
+    if location.csv:
+        return _scan_csv(location, declared)
+    return (
+        _scan_remote(location, declared or {}) if location.remote else _scan_local(location, declared or {})
+    )
+
+
+def _scan_local(location: Location, declared: Declared) -> pl.LazyFrame:
+    files = location.files()
+    partitions = _partition_types(location, files, declared)
+    schemas = [tuple(_schema(file).items()) for file in files] if len(files) > 1 else [()]
+    if len(set(schemas)) == 1:
+        return _scan(location, files, partitions)
+    target = _common_schema(location, files, [dict(schema) for schema in schemas]) | partitions
+    alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
+    for file, schema in zip(files, schemas, strict=True):
+        alike.setdefault(schema, []).append(file)
+    parts = [
+        _scan(location, some, partitions).select(_as_common(target, {*dict(schema), *partitions}))
+        for schema, some in alike.items()
+    ]
+    return pl.concat(parts)
+
+
+def _as_common(target: Mapping[str, pl.DataType], have: Container[str]) -> list[pl.Expr]:
+    # An older file lacks the columns that were added since: there they are null.
+    return [(pl.col(n) if n in have else pl.lit(None)).cast(kind).alias(n) for n, kind in target.items()]
+
+
+def _scan(location: Location, files: list[Path], partitions: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    if not partitions:
+        return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+    if above := location.partitions_above():
+        raise RepoError(
+            f"Source '{location.source}' has partitions, but so has the path to it: {sorted(above)} in "
+            f"{location.address} would be read as columns. Move it to a folder without '='."
+        )
+    inside = _schema(files[0])
+    both = {name: inside[name] for name in location.partitions(files[0]) if name in inside}
+    return pl.scan_parquet(files, hive_partitioning=True, hive_schema={**partitions, **both}, glob=False)
+
+
+def _partition_types(location: Location, files: list[Path], declared: Declared) -> dict[str, pl.DataType]:
+    values: dict[str, set[str]] = {}
+    for file in files:
+        for name, value in location.partitions(file).items():
+            values.setdefault(name, set()).add(value)
+    # A column that the files hold themselves has its type there.
+    inside = _schema(files[0]) if values else {}
+    values = {name: some for name, some in values.items() if name not in inside}
+    return {
+        name: polars_type(declared[name], name) if name in declared else _inferred(some)
+        for name, some in values.items()
+    }
+
+
+def _inferred(values: Collection[str]) -> pl.DataType:
+    return pl.Int64() if all(map(_is_integer, values)) else pl.String()
+
+
+def _is_integer(value: str) -> bool:
+    # "01" stays text: as an integer it would be another key.
+    return value == _NULL_PARTITION or (value.lstrip("-").isdecimal() and str(int(value)) == value)
+
+
+def _schema(file: Path) -> pl.Schema:
+    return pl.Schema(pl.read_parquet_schema(file))
+
+
+def _common_schema(
+    location: Location, files: list[Path], schemas: Sequence[Mapping[str, pl.DataType]]
+) -> dict[str, pl.DataType]:
+    common: dict[str, pl.DataType] = {}
+    for file, schema in zip(files, schemas, strict=True):
+        for name, kind in schema.items():
+            if (wider := _wider(common.get(name, kind), kind)) is None:
+                raise RepoError(
+                    f"Source '{location.source}': column '{name}' is {kind} in {file}, but {common[name]} in "
+                    "the files before it. Write them all with one type."
+                )
+            common[name] = wider
+    return common
+
+
+def _wider(left: pl.DataType, right: pl.DataType) -> pl.DataType | None:
+    if left == right or isinstance(right, pl.Null):
+        return left
+    if isinstance(left, pl.Null):
+        return right
+    for family in _NUMBERS:
+        if left in family and right in family:
+            return family[max(family.index(left), family.index(right))]
+    if isinstance(left, pl.Datetime) and isinstance(right, pl.Datetime) and left.time_zone == right.time_zone:
+        return min(left, right, key=lambda kind: ("ns", "us", "ms").index(kind.time_unit))
+    return None
+
+
+def _scan_remote(location: Location, declared: Declared) -> pl.LazyFrame:
+    options = dict(location.options)
+    rows = pl.scan_parquet(location.address, storage_options=options, hive_partitioning=False)
+    if not location.is_folder:
+        return rows
+    whole = pl.scan_parquet(location.address, storage_options=options, hive_partitioning=True)
+    inside = rows.collect_schema()
+    partitions = {name: kind for name, kind in whole.collect_schema().items() if name not in inside}
+    if not partitions:
+        return rows
+    schema = {
+        name: polars_type(declared[name], name) if name in declared else kind
+        for name, kind in partitions.items()
+    }
+    return pl.scan_parquet(
+        location.address, storage_options=options, hive_partitioning=True, hive_schema=schema
+    )
+
+
+def _scan_csv(location: Location, declared: Declared | None) -> pl.LazyFrame:
+    if declared is None:
+        raise RepoError(
+            f"Source '{location.source}' is CSV, which has no types of its own. Read it through a feature "
+            "view that declares them, or write it as Parquet."
+        )
+    files = location.address if location.remote else location.files()
+    text = pl.scan_csv(
+        files, infer_schema=False, glob=location.remote, storage_options=dict(location.options)
+    )
+    known = [name for name in text.collect_schema() if name in declared]
+    return text.with_columns(_typed(location, name, polars_type(declared[name], name)) for name in known)
+
+
+def csv_schema(location: Location, times: Collection[str]) -> pa.Schema:
+    """Guess the types of a CSV from all of its values; ``times`` are UTC.
+
+    A definition that declares them needs no guess: "007" looks like a number.
+    """
+    files = location.address if location.remote else location.files()
+    rows = pl.scan_csv(files, infer_schema_length=None, storage_options=dict(location.options))
+    schema: pa.Schema = rows.head(0).collect().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    kinds = {
+        field.name: pa.string() if pa.types.is_large_string(field.type) else field.type for field in schema
+    }
+    return pa.schema(kinds | {name: pa.timestamp("us", tz="UTC") for name in times if name in kinds})
+
+
+def _typed(location: Location, name: str, kind: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if isinstance(kind, pl.Datetime):
+        return parsed_times(column)
+    if isinstance(kind, pl.Boolean):
+        return column.str.to_lowercase().replace_strict(_TRUTHS, return_dtype=pl.Boolean)
+    if kind.is_nested() or isinstance(kind, pl.Binary):
+        raise RepoError(
+            f"Source '{location.source}' is CSV; its column '{name}' is declared as {kind}, which CSV cannot "
+            "hold. Write it as Parquet."
+        )
+    return column.cast(kind)
+
+
+def parsed_times(text: pl.Expr) -> pl.Expr:
+    """Parse ISO 8601 times, in UTC where they name no offset; anything else is an error.
+
+    The engine's own parser guesses whether a day or a month comes first, and drops digits beyond
+    microseconds.
+    """
+    part = text.str.extract_groups(_TIME).struct
+    minute, second, offset = (part.field(name) for name in ("minute", "second", "offset"))
+    whole = pl.format(
+        "{} {}:{}{}",
+        part.field("date"),
+        minute.fill_null("00:00"),
+        second.fill_null("00"),
+        offset.replace({"Z": "+00:00"}).fill_null("+00:00"),
+    )
+    # What does not match is parsed as it stands, and named in the error.
+    return (
+        pl.coalesce(whole, text)
+        .alias(text.meta.output_name())
+        .str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC")
+    )
