@@ -1,7 +1,7 @@
 """Packed rows in LMDB: the embedded default, with many reading processes beside one writer.
 
 A batch is one transaction: a reader sees all of it or none, and a killed writer leaves nothing.
-Writers of several processes queue. An environment must not be used across ``fork``.
+Writers of several processes queue. A forked child has to open the folder again.
 """
 
 import errno
@@ -34,6 +34,8 @@ Answer = TypeVar("Answer")
 
 class LmdbRows:
     """One folder of packed rows. Use :func:`open_lmdb`: a process may open a folder only once."""
+
+    waits = False
 
     def __init__(self, path: Path, *, map_bytes: int, most_map_bytes: int | None) -> None:
         self.path = path
@@ -144,6 +146,16 @@ class LmdbRows:
         with self._writing, self._map:
             self._env.close()
 
+    def hold(self) -> None:
+        """Wait for whoever reads or writes in this process, and keep others out."""
+        self._writing.acquire()
+        self._map.acquire()
+
+    def let_go(self) -> None:
+        """Let readers and writers in again."""
+        self._map.release()
+        self._writing.release()
+
     def _reading(self, ask: Callable[[Any], Answer], table: Any) -> Answer:
         with self._map, self._named("read"):
             try:
@@ -213,9 +225,9 @@ def _drop(txn: Any, *, table: Any, prefix: bytes) -> int:
     return deleted
 
 
-# By process as well: what a parent had open must not be used by its child.
-_opened: dict[tuple[int, Path], tuple[LmdbRows, int]] = {}
+_opened: dict[Path, tuple[LmdbRows, int]] = {}
 _opening = threading.Lock()
+_watched: list[int] = []
 
 
 def open_lmdb(path: Path, *, map_bytes: int = FIRST_MAP_BYTES, most_map_bytes: int | None = None) -> LmdbRows:
@@ -230,28 +242,55 @@ def open_lmdb(path: Path, *, map_bytes: int = FIRST_MAP_BYTES, most_map_bytes: i
         If the folder cannot be made or is not LMDB's.
     """
     path = path.expanduser().resolve()
-    place = os.getpid(), path
     with _opening:
-        if (known := _opened.get(place)) is not None:
-            _opened[place] = (known[0], known[1] + 1)
+        _watch_forks()
+        if (known := _opened.get(path)) is not None:
+            _opened[path] = (known[0], known[1] + 1)
             return known[0]
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be made: {error}.") from error
         rows = LmdbRows(path, map_bytes=map_bytes, most_map_bytes=most_map_bytes)
-        _opened[place] = (rows, 1)
+        _opened[path] = (rows, 1)
         return rows
 
 
 def _release(rows: LmdbRows) -> None:
-    place = os.getpid(), rows.path
     with _opening:
-        known, holders = _opened.get(place, (None, 0))
+        known, holders = _opened.get(rows.path, (None, 0))
         if known is not rows:
             return
         if holders > 1:
-            _opened[place] = (rows, holders - 1)
+            _opened[rows.path] = (rows, holders - 1)
             return
-        del _opened[place]
+        del _opened[rows.path]
         rows.shut()
+
+
+def _watch_forks() -> None:
+    """See to it that a forked child has nothing open: a map must not be used across a fork."""
+    if not _watched:
+        _watched.append(os.getpid())
+        os.register_at_fork(before=_hold_all, after_in_parent=_let_go_all, after_in_child=_close_all)
+
+
+def _hold_all() -> None:
+    # Closing a child's copy in the midst of a parent's read would end that read in both.
+    _opening.acquire()
+    for rows, _ in _opened.values():
+        rows.hold()
+
+
+def _let_go_all() -> None:
+    for rows, _ in _opened.values():
+        rows.let_go()
+    _opening.release()
+
+
+def _close_all() -> None:
+    for rows, _ in _opened.values():
+        rows.let_go()
+        rows.shut()
+    _opened.clear()
+    _opening.release()

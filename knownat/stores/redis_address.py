@@ -97,7 +97,7 @@ def _checked_url(url: str) -> str:
     if problems:
         raise _wrong(problems)
     kept = [(name, value) for name, value in parse_qsl(split.query) if name not in _OURS]
-    return split._replace(query=urlencode(kept)).geturl()
+    return url.partition("?")[0] + (f"?{urlencode(kept)}" if kept else "")
 
 
 def _option_problems(options: dict[str, str], known: set[str]) -> list[str]:
