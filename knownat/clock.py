@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+CLOCK_SKEW_US = 1_000_000
+"""How far two machines' clocks may be apart: what is later than now by more has not happened yet."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _INT64 = struct.Struct("<q")

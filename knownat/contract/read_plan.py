@@ -25,6 +25,9 @@ class Status(StrEnum):
     NOT_FOUND = "not_found"
     EXPIRED = "expired"
     UNAVAILABLE = "unavailable"
+    NOT_YET = "not_yet"
+    """The row became known after the question's time, as when the reader's clock is behind the store's:
+    a value from the future is not served, and the row before it is gone."""
 
 
 class _Frozen(BaseModel):

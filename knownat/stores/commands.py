@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from knownat.clock import from_us, open_clock
@@ -94,9 +94,14 @@ def materialize(
     moment = _parse_time(until) if until else from_us(open_clock(clock).now_us())
     opened = open_repo(Workspace.at(repo).repo)
     with progress_bar() as bar:
-        task = bar.add_task("views", total=None)
-        done = run(opened, until=moment, views=view or None,
-                   progress=lambda name: bar.update(task, advance=1, description=name))  # fmt: skip
+        tasks: dict[str, TaskID] = {}
+
+        def report(name: str, rows: int, entities: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=entities)
+            bar.advance(tasks[name], rows)
+
+        done = run(opened, until=moment, views=view or None, progress=report)
     if as_json:
         print_json([asdict(view_done) for view_done in done])
         return

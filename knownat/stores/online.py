@@ -15,11 +15,13 @@ from feast.feature_view import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
-from knownat.clock import to_us
-from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status, check_keys
+from knownat.clock import CLOCK_SKEW_US, to_us
+from knownat.contract.read_plan import FeatureReader, PlanView, ReadPlan, ReadResult, Status, check_keys
 from knownat.errors import RepoError
 from knownat.stores.materialization import watermarks
 from knownat.stores.online_rows import entity_key, from_value, key_types
+from knownat.stores.packed_online import PackedOnlineStore
+from knownat.stores.packed_read import PackedReader
 from knownat.stores.repo import Repo
 from knownat.stores.services import take_apart
 from knownat.stores.tables import CREATED_US, EVENT_US
@@ -44,6 +46,22 @@ class _Row:
 
 
 _NO_ROW = _Row({})
+
+
+def open_reader(repo: Repo, plan: ReadPlan) -> FeatureReader:
+    """Return what reads a plan from the repo's online store: packed rows directly, any other through Feast.
+
+    Raises
+    ------
+    RepoError
+        If a view of the plan was never materialized into a store that is none of ours.
+    StoreUnavailable
+        If an embedded store is not there.
+    """
+    store = repo.store.provider.online_store
+    if isinstance(store, PackedOnlineStore):
+        return PackedReader(store.row_store(repo.store.config), plan)
+    return FeastReader(repo, plan)
 
 
 class FeastReader:
@@ -141,4 +159,6 @@ def _status(row: _Row | None, ttl_us: int, now_us: int) -> Status:
         return Status.UNAVAILABLE
     if row.event_us is None:
         return Status.NOT_FOUND
+    if max(row.event_us, row.created_us or row.event_us) > now_us + CLOCK_SKEW_US:
+        return Status.NOT_YET
     return Status.EXPIRED if ttl_us and row.event_us < now_us - ttl_us else Status.PRESENT

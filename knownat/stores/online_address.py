@@ -10,7 +10,7 @@ or ::
 
     online_store:
       type: knownat.stores.redis_online.RedisOnlineStore
-      url: redis://localhost:6379/0
+      connection_string: localhost:6379
 
 with any field of :class:`LmdbAddress` or :class:`RedisAddress` beside it.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from knownat.errors import ConfigError
+from knownat.errors import ConfigError, StoreUnavailable
 from knownat.stores.rows import RowStore
 from knownat.stores.settings import read_settings, settings_file
 
@@ -31,6 +31,9 @@ LMDB_PATH = "data/online_rows"
 
 class _Address(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clock: str = "system"
+    """What is now for Feast's own reads; a reader of packed rows is told at each read."""
 
 
 class LmdbAddress(_Address):
@@ -44,7 +47,7 @@ class LmdbAddress(_Address):
 class RedisAddress(_Address):
     """A Redis and how long it may take: one wait for its socket, one whole read, one whole write."""
 
-    url: str = "redis://localhost:6379/0"
+    connection_string: str = "localhost:6379"
     socket_seconds: float = Field(default=0.05, gt=0)
     read_deadline_seconds: float = Field(default=0.1, gt=0)
     write_deadline_seconds: float = Field(default=10.0, gt=0)
@@ -85,31 +88,35 @@ def parse_address(root: Path, online: dict[str, Any]) -> OnlineAddress | None:
     return RedisAddress(**fields) if online.get("type") == REDIS_TYPE else None
 
 
-def open_rows(address: OnlineAddress) -> RowStore:
+def open_rows(address: OnlineAddress, *, create: bool = False) -> RowStore:
     """Open the store at an address. Redis is connected to by the first call, not here.
 
     Raises
     ------
     StoreUnavailable
-        If the folder of an embedded store cannot be made or opened.
+        If an embedded store is not there and ``create`` is False, or its folder cannot be opened.
     ConfigError
-        If the address is no URL of a Redis, or the client for it is not installed.
+        If the address names no Redis, or the client for it is not installed.
     """
     if isinstance(address, LmdbAddress):
         from knownat.stores.lmdb_rows import open_lmdb
 
+        # Looking for a store must not make an empty one, which would look like a store without rows.
+        if not create and not (address.path / "data.mdb").exists():
+            raise StoreUnavailable(
+                f"There is no online store in {address.path}. Apply the repo and materialize its views, or "
+                "correct online_store.path."
+            )
         return open_lmdb(address.path, map_bytes=address.map_bytes, most_map_bytes=address.most_map_bytes)
     # An embedded installation has no Redis client.
     try:
+        from knownat.stores.redis_address import redis_url
         from knownat.stores.redis_rows import RedisRows
     except ModuleNotFoundError as error:
         raise ConfigError("online_store", [f"{error}; install the extra `redis`"]) from error
-    try:
-        return RedisRows(
-            address.url,
-            socket_seconds=address.socket_seconds,
-            read_deadline_seconds=address.read_deadline_seconds,
-            write_deadline_seconds=address.write_deadline_seconds,
-        )
-    except ValueError as error:
-        raise ConfigError("online_store", [f"url: {error}"]) from error
+    return RedisRows(
+        redis_url(address.connection_string),
+        socket_seconds=address.socket_seconds,
+        read_deadline_seconds=address.read_deadline_seconds,
+        write_deadline_seconds=address.write_deadline_seconds,
+    )

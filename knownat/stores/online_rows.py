@@ -1,6 +1,7 @@
 """Rows as Feast's online stores take them, exact in both directions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -15,9 +16,9 @@ from knownat.clock import from_us
 from knownat.errors import RepoError
 from knownat.stores.services import arrow_type, as_declared
 from knownat.stores.sources import view_keys
-from knownat.stores.sqlite import OnlineRow
 from knownat.stores.tables import CREATED_US, EVENT_US
 
+OnlineRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 _MAKE: Mapping[ValueType, Callable[[Any], Value]] = {
     ValueType.STRING: lambda value: Value(string_val=value),
     ValueType.BYTES: lambda value: Value(bytes_val=value),
@@ -47,6 +48,9 @@ def entity_key(keys: Sequence[object], types: Mapping[str, ValueType]) -> Entity
 def to_online_rows(view: FeatureView, found: pl.DataFrame) -> list[OnlineRow]:
     """Turn the newest visible rows of a view's keys into rows of an online store.
 
+    Both times of a row are among its values too: stores of Feast's lose fractions of a second, or
+    shift times by the process's time zone.
+
     Raises
     ------
     RepoError
@@ -63,6 +67,8 @@ def to_online_rows(view: FeatureView, found: pl.DataFrame) -> list[OnlineRow]:
         )
         for feature in view.features
     }
+    for time in (EVENT_US, CREATED_US):
+        columns[time] = [Value(int64_val=us) for us in found[time].to_list()]
     rows = zip(*columns.values(), strict=True)
     return [
         (entity_key(key, types), dict(zip(columns, values, strict=True)), from_us(event), from_us(created))

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
 from knownat.errors import BadKey
 from knownat.stores.codec import RowField, row_dtype
@@ -15,16 +16,17 @@ from knownat.stores.row_keys import Entities, ViewName
 from knownat.stores.rows import RowReads
 from knownat.stores.view_rows import Question, ViewRows
 
-STATUS = (Status.NOT_FOUND, Status.PRESENT, Status.EXPIRED)
+STATUS = (Status.NOT_FOUND, Status.PRESENT, Status.EXPIRED, Status.NOT_YET)
 """What the numbers in :attr:`FeatureMatrix.status` stand for."""
 
 NO_TIME = -(2**63)
 """The event and created time in a :class:`FeatureMatrix` where a view has no row."""
 
-_PRESENT, _EXPIRED = STATUS.index(Status.PRESENT), STATUS.index(Status.EXPIRED)
+_PRESENT, _EXPIRED, _NOT_YET = map(STATUS.index, (Status.PRESENT, Status.EXPIRED, Status.NOT_YET))
 
 
 Value = TypeVar("Value")
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,24 @@ class _PlannedView:
         """Return the least event time that is not expired."""
         return now_us - self.ttl_us if self.ttl_us else NO_TIME
 
+    def states(self, event: Times, created: Times, now_us: int) -> npt.NDArray[np.uint8]:
+        """Number the status of rows with these times."""
+        states = np.full(len(event), _PRESENT, dtype=np.uint8)
+        if self.ttl_us:
+            states[event < now_us - self.ttl_us] = _EXPIRED
+        states[np.maximum(event, created) > now_us + CLOCK_SKEW_US] = _NOT_YET
+        return states
+
 
 class PackedReader:
     """Reads the stored features of one plan: a ``knownat.contract.read_plan.FeatureReader``.
 
     ``columns`` are the features' full names in the order of every answer, ``views`` the views'.
     ``categories`` gives text features, by full name, their numbers in :meth:`read_matrix`. A null
-    key matches nothing. Where a row cannot be trusted (CorruptRow, UnknownSchema, SchemaMismatch)
-    or the store does not answer (StoreUnavailable), the whole read fails: no value is made up.
+    key matches nothing. A value is given only if its row is PRESENT: not older than its ttl, and known by
+    ``now_us`` (and a second, by which two clocks may differ). Where a row cannot be trusted
+    (CorruptRow, UnknownSchema, SchemaMismatch) or the store does not answer (StoreUnavailable), the
+    whole read fails: no value is made up.
     """
 
     def __init__(
@@ -91,6 +103,8 @@ class PackedReader:
         self._views = [_PlannedView(store, plan.project, view, categories or {}) for view in plan.views]
         self.columns = tuple(view.column(f.name) for view in plan.views for f in view.features)
         self.views = tuple(view.name for view in plan.views)
+        self.waits = store.waits
+        """Whether a read may wait for another process, so that an event loop must not be in its way."""
 
     def read_one(self, keys: Mapping[str, object], now_us: int) -> OneRow:
         """Read one entity row, ttl measured at ``now_us``, without numpy's overhead."""
@@ -144,6 +158,7 @@ class PackedReader:
 
     def _one(self, keys: list[bytes | None], found: list[bytes | None], now_us: int) -> OneRow:
         one = OneRow([], [], [], [])
+        latest = now_us + CLOCK_SKEW_US
         rows = iter(found)
         for view, key in zip(self._views, keys, strict=True):
             row = None if key is None else next(rows)
@@ -155,11 +170,15 @@ class PackedReader:
                 continue
             values = view.rows.one(key, row)
             event, created = row_times(row)
-            alive = event >= view.oldest(now_us)
-            one.values.extend(values if alive else view.nothing)
+            status = Status.PRESENT
+            if event > latest or created > latest:
+                status = Status.NOT_YET
+            elif event < view.oldest(now_us):
+                status = Status.EXPIRED
+            one.values.extend(values if status is Status.PRESENT else view.nothing)
             one.event_us.append(event)
             one.created_us.append(created)
-            one.status.append(Status.PRESENT if alive else Status.EXPIRED)
+            one.status.append(status)
         return one
 
     def _matrix(
@@ -180,14 +199,14 @@ class PackedReader:
                 values = block if whole else np.empty((len(group.rows), len(view.nothing)))
                 group.decoder.fill_matrix(group.rows, group.records, values, view.codes)
                 event, created = record_times(group.records)
-                expired = event < view.oldest(now_us)
-                if view.ttl_us and expired.any():
-                    values[expired] = np.nan
+                states = view.states(event, created, now_us)
+                if (withheld := states != _PRESENT).any():
+                    values[withheld] = np.nan
                 if not whole:
                     block[group.places] = values
                 result.event_us[at, group.places] = event
                 result.created_us[at, group.places] = created
-                result.status[at, group.places] = np.where(expired, _EXPIRED, _PRESENT)
+                result.status[at, group.places] = states
             first += len(question.keys)
             column += len(view.nothing)
         return result
@@ -202,10 +221,11 @@ class PackedReader:
             status = [Status.NOT_FOUND] * count
             for group in view.rows.groups(question, rows[first : first + len(question.keys)]):
                 event, created = record_times(group.records)
-                places, alive = group.places.tolist(), (event >= view.oldest(now_us)).tolist()
+                states = view.states(event, created, now_us)
+                places, alive = group.places.tolist(), (states == _PRESENT).tolist()
                 _scatter(event_us, places, event.tolist())
                 _scatter(created_us, places, created.tolist())
-                _scatter(status, places, [Status.PRESENT if lives else Status.EXPIRED for lives in alive])
+                _scatter(status, places, [STATUS[state] for state in states.tolist()])
                 decoded = group.decoder.columns(group.rows, group.records)
                 for column, values in zip(columns, decoded, strict=True):
                     kept = (

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knownat.clock import CLOCK_SKEW_US
 from knownat.errors import SchemaMismatch
 from knownat.stores.codec import RowSchema
 from knownat.stores.codec_write import Int64s, encode_rows
@@ -16,7 +17,6 @@ from knownat.stores.rows import RowStore
 
 _log = logging.getLogger(__name__)
 
-CLOCK_SKEW_US = 1_000_000
 BATCH_ROWS = 10_000
 _TICKS_A_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
 

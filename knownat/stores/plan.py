@@ -10,6 +10,7 @@ from knownat.contract.read_plan import KeyDtype, PlanFeature, PlanKey, PlanTrans
 from knownat.errors import ConfigError
 from knownat.stores.bodies import Body, stand_alone
 from knownat.stores.online_rows import key_types
+from knownat.stores.packed_reads import view_name
 from knownat.stores.repo import Repo
 from knownat.stores.services import Service, ServiceView, arrow_type, take_apart
 from knownat.stores.sources import asked_keys, ttl_microseconds
@@ -54,7 +55,7 @@ def compile_read_plan(
     plan = ReadPlan(
         project=repo.store.project,
         feature_service=feature_service,
-        views=tuple(_plan_view(used) for used in service.views),
+        views=tuple(_plan_view(repo, used) for used in service.views),
         transforms=tuple(_plan_transform(v, b) for v in service.on_demand if (b := bodies[v.name])),
         request_inputs=tuple(PlanFeature(name=n, dtype=_name(t)) for n, t in service.request_inputs.items()),
         question_time_input=question_time_input,
@@ -98,8 +99,9 @@ def _bad_keys(used: ServiceView) -> list[str]:
     ]
 
 
-def _plan_view(used: ServiceView) -> PlanView:
+def _plan_view(repo: Repo, used: ServiceView) -> PlanView:
     kinds = key_types(used.view)
+    stored = view_name(repo.store.config, used.view).view
     return PlanView(
         name=used.name,
         keys=tuple(
@@ -108,7 +110,7 @@ def _plan_view(used: ServiceView) -> PlanView:
         ),
         ttl_us=ttl_microseconds(used.view),
         features=tuple(PlanFeature(name=name, dtype=_name(kind)) for name, kind in used.features.items()),
-        view="" if used.view.name == used.name else used.view.name,
+        view="" if stored == used.name else stored,
     )
 
 

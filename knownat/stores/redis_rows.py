@@ -83,6 +83,8 @@ _WRITER, _READER = _Script(_WRITE), _Script(_READ)
 class RedisRows:
     """Packed rows in one Redis. Opening it connects to nothing; the first call does."""
 
+    waits = True
+
     def __init__(
         self,
         url: str,

@@ -19,6 +19,11 @@ class Stored:
 class RowReads(Protocol):
     """What a reader needs of a store."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether a read may wait for another process."""
+        ...
+
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the rows under these keys in one round trip, None where there is none.
 

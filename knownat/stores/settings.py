@@ -10,7 +10,6 @@ import yaml
 from knownat.errors import ConfigError
 
 SQLITE = "sqlite:///"
-_GUARDED_SQLITE = "knownat.stores.sqlite.GuardedSqliteOnlineStore"
 # Feast's own variable: its command and ours must not read two files.
 _FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
 
@@ -48,10 +47,8 @@ def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
     online = settings.get("online_store", "sqlite")
     online = {"type": online} if isinstance(online, str) else online
     if isinstance(online, dict):
-        # Feast's own SQLite store shifts times and lets older rows win; ours reads the same tables.
-        kind = _GUARDED_SQLITE if online.get("type") == "sqlite" else online.get("type")
         path = {"path": _absolute_path(online["path"], root)} if isinstance(online.get("path"), str) else {}
-        settings["online_store"] = online | {"type": kind} | path
+        settings["online_store"] = online | path
     # Unless told so, Feast's own materialize reads by event time: what nobody knew yet goes online.
     materialization = settings.get("materialization") or {}
     if isinstance(materialization, dict):

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,10 +92,19 @@ def test_a_body_that_leans_on_its_module_is_named(shop_copy):
     assert "uses 'RATE' from outside its body" in problems(checks.check_on_demand_bodies, shop_copy)
 
 
-def test_an_online_store_that_was_deleted_is_named(filled):
-    Path(filled.store.config.online_store.path).unlink()
+def test_views_without_online_rows_are_named(shop_copy):
+    assert "views ['customer_orders', 'region_sales'] have no online rows" in problems(
+        checks.check_online_rows, shop_copy
+    )
 
-    assert "have no online rows" in problems(checks.check_online_rows, filled.path)
+
+def test_an_online_store_that_was_deleted_is_named_and_not_made_anew(shop_copy):
+    shutil.rmtree(shop_copy / "data" / "online_rows")
+
+    findings = [p for f in checks.examine(open_repo(shop_copy)) for p in f.problems]
+
+    assert any("There is no online store in" in problem for problem in findings)
+    assert not (shop_copy / "data" / "online_rows").exists()
 
 
 def test_a_deployed_release_that_is_gone_is_named(shop_copy):

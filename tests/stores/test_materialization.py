@@ -1,25 +1,41 @@
 """The online store is filled by visible time, forward only, and never with what nobody knew."""
 
 import fcntl
-import sqlite3
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from feast.protos.feast.types.Value_pb2 import Value
+import redis
 
 from knownat.clock import FixedClock, from_us, to_us
-from knownat.contract.read_plan import ReadPlan
+from knownat.contract.read_plan import ReadPlan, Status
 from knownat.errors import RepoError
 from knownat.stores.materialization import BEGINNING, clear_online, materialize, watermarks
-from knownat.stores.online import FeastReader
-from knownat.stores.online_rows import entity_key, key_types
 from knownat.stores.plan import compile_read_plan
 from knownat.stores.repo import Repo, open_repo
-from knownat.stores.sources import exclusive
+from knownat.stores.sources import exclusive, feature_table
+from knownat.stores.targets import FeastTarget, PackedTarget, open_target
 from tests.stores import shop
+from tests.stores.online_stores import (
+    FEAST_SQLITE,
+    LMDB,
+    feasts_in_redis,
+    ours_in_redis,
+    read,
+    use_online_store,
+)
+from tests.stores.packed.redis_server import RedisServer
 from tests.stores.test_offline import write_orders
 
 VIEWS = ["customer_orders"]
+END = to_us(shop.at(31))
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -27,12 +43,25 @@ def own(shop_copy: Path) -> Repo:
     return open_repo(shop_copy)
 
 
+@pytest.fixture(params=["lmdb", "redis", "feast's sqlite", "feast's redis"])
+def anywhere(request: pytest.FixtureRequest, shop_copy: Path) -> Repo:
+    """The shop on each kind of store: ours, and any other through Feast's API."""
+    if request.param == "lmdb":
+        return open_repo(use_online_store(shop_copy, LMDB))
+    if request.param == "feast's sqlite":
+        return open_repo(use_online_store(shop_copy, FEAST_SQLITE))
+    server: RedisServer = request.getfixturevalue("redis_server")
+    online = ours_in_redis(server) if request.param == "redis" else feasts_in_redis(server)
+    redis.Redis.from_url(server.url).flushall()
+    return open_repo(use_online_store(shop_copy, online))
+
+
 def reach(repo: Repo) -> ReadPlan:
     return compile_read_plan(repo, "reach")[0]
 
 
 def served(repo: Repo, hour: float, customer: int = 1) -> object:
-    result = FeastReader(repo, reach(repo)).read({"customer_id": [customer]}, to_us(shop.at(hour)))
+    result = read(repo, reach(repo), to_us(shop.at(hour)), customer_id=customer)
     return result.values["customer_orders__order_count_30d"][0]
 
 
@@ -41,27 +70,45 @@ def step(repo: Repo, hour: float) -> int:
     return done.rows
 
 
-def test_a_value_is_not_served_before_it_was_known(own: Repo) -> None:
-    # The report of 14:00 is known at 15:00.
-    write_orders(own.path, [(1, 13, 14, 13), (1, 14, 15, 14)])
-    step(own, 14.5)
-    assert served(own, 14.5) == 13
-    step(own, 15)
-    assert served(own, 15) == 14
+def test_a_value_is_served_from_when_it_was_known_and_by_its_exact_times(anywhere: Repo) -> None:
+    # The report of 14:00 is known at 15:00, and a fraction of a second later.
+    write_orders(anywhere.path, [(1, 13, 14, 13), (1, 14, 15.0000001, 14), (2, 3, 3, 3)])
+    assert step(anywhere, 15) == 2
+    assert (served(anywhere, 15, 1), served(anywhere, 15, 2), served(anywhere, 15, 9)) == (13, 3, None)
+    assert step(anywhere, 15.5) == 1
+    result = read(anywhere, reach(anywhere), to_us(shop.at(16)), customer_id=1)
+    assert result.values["customer_orders__order_count_30d"] == [14]
+    assert result.event_us == {"customer_orders": [to_us(shop.at(14))]}
+    assert result.created_us == {"customer_orders": [to_us(shop.at(15.0000001))]}
 
 
-def test_a_backfilled_row_reaches_the_online_store_once_it_is_known(own: Repo) -> None:
-    write_orders(own.path, [(1, 5, 30, 5), (2, 20, 20, 20)])
-    assert step(own, 24) == 1
-    assert step(own, 30) == 1
-    assert served(own, 30) == 5
+def test_late_and_backfilled_rows_follow_the_newest_event(anywhere: Repo) -> None:
+    write_orders(anywhere.path, [(1, 5, 30, 5), (2, 20, 20, 20), (2, 6, 30, 6)])
+    assert step(anywhere, 24) == 1
+    assert step(anywhere, 30) == 2
+    assert (served(anywhere, 30, 1), served(anywhere, 30, 2)) == (5, 20)
+    assert step(anywhere, 31) == 0
 
 
-def test_a_late_row_with_an_older_event_does_not_replace_a_newer_one(own: Repo) -> None:
-    write_orders(own.path, [(1, 20, 20, 20), (1, 5, 30, 5)])
+def test_a_view_whose_features_changed_is_filled_again(anywhere: Repo) -> None:
+    write_orders(anywhere.path, [(1, 5, 5, 5)])
+    step(anywhere, 24)
+    view = anywhere.store.get_feature_view("customer_orders")
+    view.features = [field for field in view.features if field.name != "is_member"]
+    anywhere.store.registry.apply_feature_view(view, anywhere.store.project)
+    changed = open_repo(anywhere.path)
+    assert watermarks(changed) == {}
+    assert step(changed, 25) == 1
+    assert watermarks(changed) == {"customer_orders": shop.at(25)}
+
+
+def test_what_describes_a_view_does_not_start_it_again(own: Repo) -> None:
+    write_orders(own.path, [(1, 5, 5, 5)])
     step(own, 24)
-    step(own, 30)
-    assert served(own, 30) == 20
+    view = own.store.get_feature_view("customer_orders")
+    view.batch_source.description, view.description, view.tags = "Orders", "What they bought", {"team": "x"}
+    own.store.registry.apply_feature_view(view, own.store.project)
+    assert step(open_repo(own.path), 25) == 0
 
 
 def test_each_step_starts_where_the_last_one_ended(own: Repo) -> None:
@@ -73,11 +120,13 @@ def test_each_step_starts_where_the_last_one_ended(own: Repo) -> None:
     assert [d.rows for d in materialize(own, until=shop.at(25))] == [0, 0]
 
 
-def test_views_keep_watermarks_of_their_own(own: Repo) -> None:
-    named: list[str] = []
-    materialize(own, until=shop.at(5), views=VIEWS, progress=named.append)
-    materialize(own, until=shop.at(9), progress=named.append)
-    assert named == ["customer_orders", "customer_orders", "region_sales"]
+def test_views_keep_watermarks_of_their_own_and_progress_counts_entities(own: Repo) -> None:
+    told: list[tuple[str, int, int]] = []
+    materialize(own, until=shop.at(5), views=VIEWS, progress=lambda *said: told.append(said))
+    materialize(own, until=shop.at(9), progress=lambda *said: told.append(said))
+    begun = [(name, entities) for name, rows, entities in told if not rows]
+    assert [name for name, _ in begun] == ["customer_orders", "customer_orders", "region_sales"]
+    assert sum(rows for _, rows, _ in told) == sum(entities for _, entities in begun) > 0
     with pytest.raises(RepoError, match=r"no online views \['other'\]; .*'region_sales'"):
         materialize(own, until=shop.at(9), views=["other"])
 
@@ -99,82 +148,51 @@ def test_the_future_is_refused_beyond_the_clock_skew(own: Repo) -> None:
     materialize(own, until=from_us(clock.now_us() + 1_000_000), clock=clock)
 
 
-def test_a_deleted_online_store_is_filled_again_from_the_beginning(own: Repo) -> None:
-    write_orders(own.path, [(1, 5, 5, 5)])
-    step(own, 24)
-    for file in (own.path / "data").glob("online_store.db*"):
-        file.unlink()
-    again = open_repo(own.path)
-    with pytest.raises(RepoError, match=r"\['customer_orders'\] have no online rows"):
-        FeastReader(again, reach(again))
+def test_a_deleted_online_store_is_filled_again_from_the_beginning(shop_copy: Path) -> None:
+    write_orders(shop_copy, [(1, 5, 5, 5)])
+    step(open_repo(shop_copy), 24)
+    shutil.rmtree(shop_copy / "data" / "online_rows")
+    again = open_repo(shop_copy)
     step(again, 25)
     assert served(again, 25) == 5
 
 
-def test_a_view_whose_features_changed_is_filled_again(own: Repo) -> None:
-    write_orders(own.path, [(1, 5, 5, 5)])
+def test_rows_without_their_watermark_are_written_again_to_no_effect(own: Repo) -> None:
+    write_orders(own.path, [(1, 5, 5, 5), (1, 6, 30, 6), (2, 7, 30, 7)])
     step(own, 24)
     view = own.store.get_feature_view("customer_orders")
-    view.features = [field for field in view.features if field.name != "is_member"]
-    own.store.registry.apply_feature_view(view, own.store.project)
-    assert step(open_repo(own.path), 25) == 1
+    target = open_target(own.store.provider.online_store, own.store.config)
+    found = target.find(feature_table(view, own.store.config), since_us=to_us(shop.at(24)), until_us=END)
+    # A run that is killed now has written its rows and not its watermark.
+    for batch in found.batches:
+        target.write(view, batch, until_us=END, advance=lambda rows: None)
+    assert isinstance(target, PackedTarget)
+    rows = dict(target.rows.scan(target.name(view)))
+    assert watermarks(own) == {"customer_orders": shop.at(24)}
+    assert step(own, 31) == 2
+    assert dict(target.rows.scan(target.name(view))) == rows
 
 
-def test_a_killed_write_leaves_neither_rows_nor_watermark(own: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_orders(own.path, [(c, 5, 5, c) for c in range(1, 200)])
-    step(own, 1)
-    store = type(own.store.provider.online_store)
-    stored = store._get_conn(own.store.provider.online_store, own.store.config)
-    rows = stored.execute("SELECT count(*) FROM shop_customer_orders").fetchone()
-    # A trigger stands for the kill: the connection fails in the middle of the batch.
-    stored.execute(
-        "CREATE TRIGGER kill BEFORE INSERT ON shop_customer_orders WHEN "
-        "(SELECT count(*) FROM shop_customer_orders) > 300 BEGIN SELECT RAISE(FAIL, 'killed'); END"
-    )
-    with pytest.raises(sqlite3.IntegrityError, match="killed"):
-        step(own, 24)
-    assert stored.execute("SELECT count(*) FROM shop_customer_orders").fetchone() == rows
-    assert watermarks(own) == {"customer_orders": shop.at(1)}
+def test_a_reader_whose_clock_is_behind_is_told_and_gets_no_value_from_the_future(anywhere: Repo) -> None:
+    write_orders(anywhere.path, [(1, 13, 14, 13)])
+    step(anywhere, 15)
+    known = to_us(shop.at(14))
+    for behind_us, status, value in (
+        (0, Status.PRESENT, 13),
+        (1_000_000, Status.PRESENT, 13),
+        (1_000_001, Status.NOT_YET, None),
+    ):
+        result = read(anywhere, reach(anywhere), known - behind_us, customer_id=[1, 1])
+        assert result.status == {"customer_orders": [status] * 2}
+        assert result.values["customer_orders__order_count_30d"] == [value] * 2
+        assert result.event_us == {"customer_orders": [to_us(shop.at(13))] * 2}
 
 
-def test_an_older_or_repeated_write_does_not_undo_a_newer_one(own: Repo) -> None:
-    view = own.store.get_feature_view("customer_orders")
-    key = entity_key([1], key_types(view))
-    write_orders(own.path, [(1, 1, 1, 1)])
-    step(own, 2)
-    writes = [(10, 10, "newest"), (10, 10, "newest"), (8, 20, "older event"), (10, 9, "known before")]
-    for event, created, channel in writes:
-        row = (key, {"last_channel": Value(string_val=channel)}, shop.at(event), shop.at(created))
-        own.store.provider.online_write_batch(own.store.config, view, [row], None)
-    result = FeastReader(own, reach(own)).read({"customer_id": [1]}, to_us(shop.at(11)))
-    assert result.values["customer_orders__last_channel"] == ["newest"]
-
-
-def test_a_row_of_2099_is_refused_at_the_door(own: Repo) -> None:
-    view = own.store.get_feature_view("customer_orders")
-    late = (entity_key([1], key_types(view)), {}, from_us(4_070_908_800_000_000), None)
-    with pytest.raises(RepoError, match="1 rows are later than now, the latest of 2099-01-01"):
-        own.store.provider.online_write_batch(own.store.config, view, [late], None)
-
-
-def test_feasts_own_materialize_writes_the_same_rows(own: Repo) -> None:
-    write_orders(own.path, [(1, 13, 14, 13), (1, 14, 15, 14), (2, 3, 3, 3)])
-    step(own, 0)
-    own.store.materialize(shop.at(0), shop.at(14.5), feature_views=VIEWS, disable_event_timestamp=False)
-    assert (served(own, 14.5, 1), served(own, 14.5, 2)) == (13, 3)
-
-
-def test_a_step_does_not_wait_for_a_reader_in_the_middle_of_its_read(own: Repo) -> None:
-    step(own, 24)
-    reader = sqlite3.connect(own.path / "data" / "online_store.db", isolation_level=None)
-    reader.execute("BEGIN")
-    count = "SELECT count(*) FROM shop_customer_orders"
-    before = reader.execute(count).fetchone()
-    step(own, 48)
-    assert reader.execute(count).fetchone() == before
-    reader.execute("COMMIT")
-    assert reader.execute(count).fetchone() >= before
-    reader.close()
+def test_another_online_store_is_written_through_feasts_api(shop_copy: Path) -> None:
+    repo = open_repo(use_online_store(shop_copy, FEAST_SQLITE))
+    target = open_target(repo.store.provider.online_store, repo.store.config)
+    assert isinstance(target, FeastTarget)
+    assert target.mark(repo.store.get_feature_view("customer_orders")) is None
 
 
 def test_two_runs_at_once_take_turns(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knownat.errors import ConfigError
+from knownat.errors import ConfigError, StoreUnavailable
 from knownat.stores.lmdb_rows import LmdbRows
 from knownat.stores.online_address import LmdbAddress, RedisAddress, open_rows, read_address
 from knownat.stores.redis_rows import RedisRows
@@ -30,9 +30,11 @@ def test_a_relative_path_starts_at_the_repo(tmp_path: Path) -> None:
 
 def test_redis_is_named_by_its_url_and_its_deadlines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_REDIS", "redis://cache:6380/2")
-    found = read_address(settings(tmp_path, REDIS + "  url: ${SHOP_REDIS}\n  read_deadline_seconds: 0.05\n"))
-    assert found == RedisAddress(url="redis://cache:6380/2", read_deadline_seconds=0.05)
-    assert read_address(settings(tmp_path, REDIS)) == RedisAddress(url="redis://localhost:6379/0")
+    found = read_address(
+        settings(tmp_path, REDIS + "  connection_string: ${SHOP_REDIS}\n  read_deadline_seconds: 0.05\n")
+    )
+    assert found == RedisAddress(connection_string="redis://cache:6380/2", read_deadline_seconds=0.05)
+    assert read_address(settings(tmp_path, REDIS)) == RedisAddress(connection_string="localhost:6379")
 
 
 @pytest.mark.parametrize(
@@ -71,16 +73,23 @@ def test_a_repo_without_settings_is_named(tmp_path: Path) -> None:
 
 
 def test_an_address_opens_its_store(tmp_path: Path) -> None:
-    rows = open_rows(LmdbAddress(path=tmp_path / "rows"))
+    rows = open_rows(LmdbAddress(path=tmp_path / "rows"), create=True)
     assert isinstance(rows, LmdbRows)
     rows.close()
-    assert isinstance(open_rows(RedisAddress(url="redis://nowhere:1")), RedisRows)
-    with pytest.raises(ConfigError, match="url: "):
-        open_rows(RedisAddress(url="nowhere"))
+    assert isinstance(open_rows(RedisAddress(connection_string="nowhere:1")), RedisRows)
+    with pytest.raises(ConfigError, match="names 2 servers"):
+        open_rows(RedisAddress(connection_string="one:1,two:2"))
+
+
+def test_looking_for_a_store_does_not_make_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"no online store in .*rows"):
+        open_rows(LmdbAddress(path=tmp_path / "rows"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_opening_a_repos_rows_imports_no_feast(tmp_path: Path) -> None:
     settings(tmp_path, LMDB)
+    open_rows(LmdbAddress(path=tmp_path / "data" / "online_rows"), create=True).close()
     code = (
         "import sys; from pathlib import Path; from serving.features import open_feature_store; "
         f"open_feature_store(Path({str(tmp_path)!r})); "

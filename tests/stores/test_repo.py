@@ -105,7 +105,7 @@ def test_a_registry_without_views_is_no_repo(shop_copy: Path) -> None:
 def test_every_path_of_the_configuration_is_absolute(repo: object, shop_copy: Path) -> None:
     config = load_config(shop_copy)
     assert config.registry.path == f"sqlite:///{shop_copy}/data/registry.db"
-    assert config.online_store.path == f"{shop_copy}/data/online_store.db"
+    assert config.online_store.path == f"{shop_copy}/data/online_rows"
 
 
 @pytest.mark.parametrize(

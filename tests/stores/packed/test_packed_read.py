@@ -221,6 +221,8 @@ def orders_key(customer: int) -> bytes:
 class Tampered:
     """A store whose answers were changed on their way."""
 
+    waits = False
+
     def __init__(self, store: RowStore, rows: dict[bytes, bytes]) -> None:
         self._store, self._rows = store, rows
         self.schemas, self.watermark = store.schemas, store.watermark
