@@ -39,6 +39,8 @@ def exact_pandas(table: pa.Table) -> pd.DataFrame:
 def _small(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
         return pa.list_(kind.value_field.with_type(_small(kind.value_type)))
+    if pa.types.is_map(kind):
+        return pa.map_(_small(kind.key_type), _small(kind.item_type))
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_small(field.type)) for field in kind])
     return _SMALL.get(kind, kind)

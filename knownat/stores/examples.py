@@ -181,7 +181,8 @@ def _in_range(table: FeatureTable, keys: Mapping[str, str], start: datetime, end
 
 def _parsed(times: pd.Series) -> pd.Series:
     try:
-        return pd.to_datetime(times, utc=True)
+        # Without a format, pandas guesses whether a day or a month comes first.
+        return pd.to_datetime(times, utc=True, format="ISO8601")
     except (ValueError, TypeError) as error:
         raise RepoError(f"The examples' column '{times.name}' holds no times: {error}.") from error
 

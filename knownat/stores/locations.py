@@ -48,7 +48,7 @@ class Location:
     @property
     def is_folder(self) -> bool:
         """Whether rows are added as new files instead of rewriting one."""
-        return self.path.is_dir() if not self.remote else not self.address.endswith(".parquet")
+        return self.address.endswith("/") if self.remote else self.path.is_dir()
 
     def files(self) -> list[Path]:
         """List the local files in a fixed order, without those that are hidden or still being written.
@@ -104,8 +104,11 @@ def locate(source: DataSource, config: RepoConfig) -> Location:
             f"Source '{source.name}' is on '{scheme}'; this store reads local files and {sorted(_REMOTE)}."
         )
     if separator and scheme != "file":
+        single = csv or source.path.endswith(".parquet") or has_magic(source.path)
+        # An object store has no folders; the engine lists one whose name ends so.
+        address = source.path if single else source.path.rstrip("/") + "/"
         options = storage_options(source)
-        return Location(source=source.name, address=source.path, remote=True, csv=csv, options=options)
+        return Location(source=source.name, address=address, remote=True, csv=csv, options=options)
     folder, pattern = _resolve(source.name, Path(rest if separator else source.path), config)
     return Location(source=source.name, address=folder, remote=False, csv=csv, pattern=pattern)
 

@@ -34,6 +34,7 @@ from knownat.stores.parquet_writes import append_rows
 from knownat.stores.project_tables import project_tables
 from knownat.stores.pulls import Pull
 from knownat.stores.retrieval import AsOfRetrievalJob, TableJob, Wanted
+from knownat.stores.scanning import partition_names
 from knownat.stores.sources import asked_keys, batch_source, source_schema
 
 _log = logging.getLogger(__name__)
@@ -167,9 +168,7 @@ class AsOfOfflineStore(OfflineStore):
             rows = table.select(schema.names).cast(schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise RepoError(f"View '{feature_view.name}': the rows do not fit its source: {error}") from error
-        partitions = [] if location.remote else [*location.partitions(location.files()[0])]
-        outside = [name for name in partitions if name not in pq.read_schema(location.files()[0]).names]
-        append_rows(location, rows, partition_by=partitions, leave_out=outside)
+        append_rows(location, rows, partition_by=partition_names(location))
         if progress:
             progress(rows.num_rows)
 
@@ -189,7 +188,7 @@ class AsOfOfflineStore(OfflineStore):
             raise RepoError(f"Logs go to a {type(destination).__name__}; this store writes to files.")
         rows = pq.read_table(data) if isinstance(data, Path) else data
         location = locate(destination.to_data_source(), config)
-        append_rows(location, rows, partition_by=destination.partition_by or ())
+        append_rows(location, rows, partition_by=destination.partition_by or (), inside=True)
 
     @override
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:

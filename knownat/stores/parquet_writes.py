@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -23,12 +23,13 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def append_rows(
-    location: Location, rows: pa.Table, *, partition_by: Sequence[str] = (), leave_out: Collection[str] = ()
+    location: Location, rows: pa.Table, *, partition_by: Sequence[str] = (), inside: bool = False
 ) -> None:
     """Add rows: to a folder as new files, to a single file by replacing it with one that holds both.
 
     A folder that does not exist is made. Rows of several partitions become visible one file after
-    the other, each of them whole. ``leave_out`` names columns that only the partitions' names hold.
+    the other, each of them whole. ``inside`` keeps the partitions' columns, and so their types, in
+    the files as well as in the folders' names.
 
     Raises
     ------
@@ -46,11 +47,16 @@ def append_rows(
                 f"Source '{location.source}' is the single object {location.address}: of two writers, one "
                 "would undo the other. Make it a folder: every write adds an object to it."
             )
-        put_object(location, f"{location.address.rstrip('/')}/{_new_name()}", rows)
+        if partition_by:
+            raise RepoError(
+                f"Source '{location.source}' has partitions {list(partition_by)} in an object store; write "
+                "them where its table is made."
+            )
+        put_object(location, location.address + _new_name(), rows)
     elif location.path.is_file():
         _append_to_file(location.path, rows)
     else:
-        _append_to_folder(location.path, rows, partition_by, leave_out)
+        _append_to_folder(location.path, rows, partition_by, () if inside else partition_by)
 
 
 def replace_rows(location: Location, rows: pa.Table, stop: Stop) -> None:
@@ -60,16 +66,20 @@ def replace_rows(location: Location, rows: pa.Table, stop: Stop) -> None:
     ------
     RetrievalTimeout
         If the time is up before the last step, which is a rename; nothing has changed then.
+    RepoError
+        If it is a folder of an object store that holds something already.
     """
-    if location.remote:
-        address = location.address
-        with stop.finishing():
-            put_object(
-                location, f"{address.rstrip('/')}/rows.parquet" if location.is_folder else address, rows
-            )
+    if not location.remote:
+        with staged(location.path, stop) as place:
+            _write(place, rows)
         return
-    with staged(location.path, stop) as place:
-        _write(place, rows)
+    if location.is_folder and exists(location):
+        raise RepoError(
+            f"{location.address} holds objects, which cannot be replaced in one step: a reader would meet "
+            "old and new rows. Save under a new name."
+        )
+    with stop.finishing():
+        put_object(location, location.address + "rows.parquet" * location.is_folder, rows)
 
 
 @contextmanager
@@ -79,22 +89,31 @@ def staged(path: Path, stop: Stop) -> Iterator[Path]:
     Feast's own rule: a name that ends with ``.parquet`` is a file, any other a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file() or (path.suffix == ".parquet" and not path.is_dir()):
+        with staged_file(path, stop) as file:
+            yield file
+        return
+    place = path.with_name(f".{path.name}.{uuid.uuid4().hex}.staged")
+    place.mkdir()
+    try:
+        yield place / "rows.parquet"
+        _settle(place / "rows.parquet")
+        with stop.finishing():
+            _replace_folder(place, path)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def staged_file(path: Path, stop: Stop) -> Iterator[Path]:
+    """Give the place of a file to write, which becomes ``path`` by a rename once it is whole."""
     place = path.with_name(f".{path.name}.{uuid.uuid4().hex}.staged")
     try:
-        if path.is_dir() or path.suffix != ".parquet":
-            place.mkdir()
-            yield place / "rows.parquet"
-            _settle(place / "rows.parquet")
-            with stop.finishing():
-                _replace_folder(place, path)
-        else:
-            yield place
-            _settle(place)
-            with stop.finishing():
-                place.replace(path)
+        yield place
+        _settle(place)
+        with stop.finishing():
+            place.replace(path)
     finally:
-        if place.is_dir():
-            shutil.rmtree(place)
         place.unlink(missing_ok=True)
 
 
@@ -104,8 +123,10 @@ def exists(location: Location) -> bool:
         return location.path.exists()
     try:
         scan_files(location).collect_schema()
-    except (pl.exceptions.ComputeError, FileNotFoundError):
+    except FileNotFoundError:
         return False
+    except pl.exceptions.ComputeError as error:
+        return "expanded paths were empty" not in str(error)
     return True
 
 
@@ -118,12 +139,12 @@ def put_object(location: Location, address: str, rows: pa.Table) -> None:
 def _append_to_file(path: Path, rows: pa.Table) -> None:
     with exclusive(path.with_name(f".{path.name}.lock")):
         before = pq.read_table(path)
-        with staged(path, Stop()) as place:
+        with staged_file(path, Stop()) as place:
             _write(place, pa.concat_tables([before, rows.cast(before.schema)]))
 
 
 def _append_to_folder(
-    folder: Path, rows: pa.Table, partition_by: Sequence[str], leave_out: Collection[str]
+    folder: Path, rows: pa.Table, partition_by: Sequence[str], leave_out: Sequence[str]
 ) -> None:
     files = []
     try:

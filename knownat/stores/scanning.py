@@ -5,7 +5,9 @@ are the declared ones; a value that does not fit its type is an error, never a n
 """
 
 from collections.abc import Collection, Container, Mapping, Sequence
+from glob import has_magic
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -67,17 +69,18 @@ def _scan_local(location: Location, declared: Declared) -> pl.LazyFrame:
     files = location.files()
     partitions = _partition_types(location, files, declared)
     schemas = [tuple(_schema(file).items()) for file in files] if len(files) > 1 else [()]
-    if len(set(schemas)) == 1:
-        return _scan(location, files, partitions)
-    target = _common_schema(location, files, [dict(schema) for schema in schemas]) | partitions
     alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
     for file, schema in zip(files, schemas, strict=True):
         alike.setdefault(schema, []).append(file)
-    parts = [
-        _scan(location, some, partitions).select(_as_common(target, {*dict(schema), *partitions}))
-        for schema, some in alike.items()
-    ]
-    return pl.concat(parts)
+    parts = [_scan(location, some, partitions) for some in alike.values()]
+    if len(parts) > 1:
+        target = _common_schema(location, files, [dict(schema) for schema in schemas])
+        target |= dict.fromkeys(partitions, pl.String())
+        parts = [
+            part.select(_as_common(target, {*dict(schema), *partitions}))
+            for part, schema in zip(parts, alike, strict=True)
+        ]
+    return pl.concat(parts).with_columns(_typed(location, name, kind) for name, kind in partitions.items())
 
 
 def _as_common(target: Mapping[str, pl.DataType], have: Container[str]) -> list[pl.Expr]:
@@ -85,7 +88,7 @@ def _as_common(target: Mapping[str, pl.DataType], have: Container[str]) -> list[
     return [(pl.col(n) if n in have else pl.lit(None)).cast(kind).alias(n) for n, kind in target.items()]
 
 
-def _scan(location: Location, files: list[Path], partitions: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+def _scan(location: Location, files: list[Path], partitions: Container[str]) -> pl.LazyFrame:
     if not partitions:
         return pl.scan_parquet(files, hive_partitioning=False, glob=False)
     if above := location.partitions_above():
@@ -94,8 +97,8 @@ def _scan(location: Location, files: list[Path], partitions: Mapping[str, pl.Dat
             f"{location.address} would be read as columns. Move it to a folder without '='."
         )
     inside = _schema(files[0])
-    both = {name: inside[name] for name in location.partitions(files[0]) if name in inside}
-    return pl.scan_parquet(files, hive_partitioning=True, hive_schema={**partitions, **both}, glob=False)
+    text = {name: inside.get(name, pl.String()) for name in location.partitions(files[0])}
+    return pl.scan_parquet(files, hive_partitioning=True, hive_schema=text, glob=False)
 
 
 def _partition_types(location: Location, files: list[Path], declared: Declared) -> dict[str, pl.DataType]:
@@ -153,23 +156,35 @@ def _wider(left: pl.DataType, right: pl.DataType) -> pl.DataType | None:
     return None
 
 
-def _scan_remote(location: Location, declared: Declared) -> pl.LazyFrame:
-    options = dict(location.options)
-    rows = pl.scan_parquet(location.address, storage_options=options, hive_partitioning=False)
-    if not location.is_folder:
-        return rows
-    whole = pl.scan_parquet(location.address, storage_options=options, hive_partitioning=True)
-    inside = rows.collect_schema()
-    partitions = {name: kind for name, kind in whole.collect_schema().items() if name not in inside}
-    if not partitions:
-        return rows
-    schema = {
-        name: polars_type(declared[name], name) if name in declared else kind
-        for name, kind in partitions.items()
-    }
-    return pl.scan_parquet(
-        location.address, storage_options=options, hive_partitioning=True, hive_schema=schema
+def partition_names(location: Location) -> list[str]:
+    """Name the columns of a source that only the names of its folders hold."""
+    return [*(_remote_partitions(location) if location.remote else _local_partitions(location))]
+
+
+def _local_partitions(location: Location) -> dict[str, pl.DataType]:
+    return _partition_types(location, location.files(), {})
+
+
+def _remote_partitions(location: Location) -> dict[str, pl.DataType]:
+    if location.address.endswith(".parquet") and not has_magic(location.address):
+        return {}
+    plain, whole = (
+        _scan_objects(location, hive_partitioning=hive).collect_schema() for hive in (False, True)
     )
+    return {name: kind for name, kind in whole.items() if name not in plain}
+
+
+def _scan_remote(location: Location, declared: Declared) -> pl.LazyFrame:
+    if not (partitions := _remote_partitions(location)):
+        return _scan_objects(location, hive_partitioning=False)
+    known = {name: polars_type(declared[name], name) for name in partitions if name in declared}
+    schema = partitions | dict.fromkeys(known, pl.String())
+    rows = _scan_objects(location, hive_partitioning=True, hive_schema=schema)
+    return rows.with_columns(_typed(location, name, kind) for name, kind in known.items())
+
+
+def _scan_objects(location: Location, **options: Any) -> pl.LazyFrame:
+    return pl.scan_parquet(location.address, storage_options=dict(location.options), **options)
 
 
 def _scan_csv(location: Location, declared: Declared | None) -> pl.LazyFrame:
@@ -208,8 +223,8 @@ def _typed(location: Location, name: str, kind: pl.DataType) -> pl.Expr:
         return column.str.to_lowercase().replace_strict(_TRUTHS, return_dtype=pl.Boolean)
     if kind.is_nested() or isinstance(kind, pl.Binary):
         raise RepoError(
-            f"Source '{location.source}' is CSV; its column '{name}' is declared as {kind}, which CSV cannot "
-            "hold. Write it as Parquet."
+            f"Source '{location.source}' has its column '{name}' as text, which cannot hold the declared "
+            f"{kind}. Write it as Parquet."
         )
     return column.cast(kind)
 
