@@ -292,4 +292,3 @@ def test_values_keep_the_width_that_the_file_has(tmp_path: Path) -> None:
     store = make_store(tmp_path, PLACE, view(source("x.parquet"), {"amount": Int32}))
     found = store.get_historical_features(entity_df=ASKED, features=["stock:amount"]).to_arrow()
     assert found.schema.field("amount").type == pa.int32()
-    assert pa.timestamp("us", tz="UTC") == US
