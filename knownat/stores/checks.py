@@ -19,6 +19,12 @@ from knownat.errors import ConfigError, KnownatError
 from knownat.stores.definitions import compare_definitions, find_definitions
 from knownat.stores.materialization import online_views, watermarks
 from knownat.stores.offline import AsOfOfflineStoreConfig
+from knownat.stores.online_checks import (
+    check_batch_engine,
+    check_online_store,
+    check_online_values,
+    check_stored_rows,
+)
 from knownat.stores.plan import compile_read_plan
 from knownat.stores.registration import registered
 from knownat.stores.repo import Repo
@@ -133,7 +139,11 @@ CHECKS: tuple[Check, ...] = (
     check_created_timestamps,
     check_tables,
     check_on_demand_bodies,
+    check_online_store,
+    check_batch_engine,
     check_online_rows,
+    check_stored_rows,
+    check_online_values,
     check_releases,
 )
 

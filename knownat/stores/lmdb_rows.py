@@ -137,6 +137,10 @@ class LmdbRows:
             dropped += some
         return dropped
 
+    def dangers(self) -> list[str]:
+        """Say what of the store's own settings may cost rows: LMDB keeps all or refuses."""
+        return []
+
     def close(self) -> None:
         """Close the folder for this handle."""
         _release(self)

@@ -272,6 +272,18 @@ class RedisRows:
             if cursor == b"0":
                 return
 
+    def dangers(self) -> list[str]:
+        """Say what of the store's own settings may cost rows: Redis may evict some to make room."""
+        (answer,) = self._read.ask(pack(b"INFO", b"memory"))
+        self._read.check([answer])
+        lines = answer.decode("utf-8", "replace").splitlines() if isinstance(answer, bytes) else []
+        settings = dict(line.split(":", 1) for line in lines if ":" in line)
+        policy = settings.get("maxmemory_policy", "noeviction")
+        if settings.get("maxmemory", "0") == "0" or policy == "noeviction":
+            return []
+        danger = f"Redis at {self._read.name} evicts rows when its memory is full ({policy})"
+        return [f"{danger}; an older row could take an evicted one's place. Set maxmemory-policy noeviction."]
+
     def close(self) -> None:
         """Close idle connections; those of an event loop end with :meth:`close_async`."""
         self._read.close()

@@ -87,6 +87,10 @@ class RowStore(RowReads, Protocol):
         """Delete everything of a project; return how many rows there were."""
         ...
 
+    def dangers(self) -> list[str]:
+        """Say what of the store's own settings may cost rows, and what to do about it."""
+        ...
+
     def close(self) -> None:
         """Let go of files and connections. Closing twice is safe."""
         ...

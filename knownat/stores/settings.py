@@ -27,6 +27,17 @@ def read_settings(root: Path) -> dict[str, Any]:
     ConfigError
         If the file is missing, is no YAML, or holds no settings.
     """
+    return _absolute(read_raw_settings(root), root)
+
+
+def read_raw_settings(root: Path) -> dict[str, Any]:
+    """Read a repo's settings as they stand in the file, environment variables filled in.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is no YAML, or holds no settings.
+    """
     file = settings_file(root)
     try:
         raw = yaml.safe_load(os.path.expandvars(file.read_text(encoding="utf-8")))
@@ -34,7 +45,7 @@ def read_settings(root: Path) -> dict[str, Any]:
         raise ConfigError(file, [str(error)]) from error
     if not isinstance(raw, dict):
         raise ConfigError(file, ["is no mapping of settings"])
-    return _absolute(raw, root)
+    return raw
 
 
 def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -7,13 +7,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
 from knownat.contract.workspace import Workspace
-from knownat.stores import checks
+from knownat.stores import checks, online_checks
+from knownat.stores.codec import RowSchema
 from knownat.stores.materialization import materialize
+from knownat.stores.packed_write import write_table
+from knownat.stores.plan import compile_read_plan
 from knownat.stores.repo import Repo, open_repo
+from knownat.stores.row_keys import ViewName
 from tests.stores import shop
+from tests.stores.online_stores import FEAST_SQLITE, ours_in_redis, use_online_store
+from tests.stores.packed.redis_server import RedisServer
 
 
 def problems(check: checks.Check, path: Path) -> str:
@@ -105,6 +112,75 @@ def test_an_online_store_that_was_deleted_is_named_and_not_made_anew(shop_copy):
 
     assert any("There is no online store in" in problem for problem in findings)
     assert not (shop_copy / "data" / "online_rows").exists()
+
+
+def test_feasts_own_online_store_is_named_with_what_it_does(shop_copy):
+    found = problems(checks.check_online_store, use_online_store(shop_copy, FEAST_SQLITE))
+
+    assert found.startswith("online_store is SqliteOnlineStore: of two rows with one event time")
+    assert problems(online_checks.check_stored_rows, shop_copy) == ""
+
+
+def test_a_redis_that_may_evict_rows_is_named(shop_copy, tmp_path):
+    with RedisServer(tmp_path, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru") as server:
+        found = problems(checks.check_online_store, use_online_store(shop_copy, ours_in_redis(server)))
+    with RedisServer(tmp_path, "--maxmemory", "50mb") as server:
+        fine = problems(checks.check_online_store, use_online_store(shop_copy, ours_in_redis(server)))
+
+    assert "evicts rows when its memory is full (allkeys-lru)" in found
+    assert fine == ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "setting", "named"),
+    [
+        ("local", None, True),
+        ("local", {"pull_latest_features": False}, True),
+        ("local", {"pull_latest_features": True}, False),
+        ("knownat.stores.compute.VisibleComputeEngine", None, False),
+    ],
+)
+def test_an_engine_that_writes_what_nobody_knew_yet_is_named(shop_copy, engine, setting, named):
+    file = shop_copy / "feature_store.yaml"
+    settings = yaml.safe_load(file.read_text()) | {"batch_engine": {"type": engine}}
+    file.write_text(yaml.safe_dump(settings | ({"materialization": setting} if setting else {})))
+
+    found = problems(checks.check_batch_engine, shop_copy)
+
+    assert ("a bare `feast materialize` reads by event time" in found) is named
+
+
+def test_rows_that_are_damaged_unknown_or_from_the_future_are_named(filled):
+    store = filled.store.provider.online_store.row_store(filled.store.config)
+    name = ViewName("shop", "customer_orders")
+    (key, row), (other_key, other), *_ = store.scan(name)
+    schema = RowSchema.of(keys={"customer_id": "int64"}, features={"x": "int64"})
+    future = pa.table({"customer_id": [77], "x": [1], "event_timestamp": pa.array([2**52], shop.MOMENT)})
+    write_table(store, name, schema, future, now_us=2**53, created=None)
+    with store._env.begin(write=True) as txn:
+        txn.put(key, row[:-1] + b"\0", db=store._rows)
+        txn.put(other_key, other[:-1] + bytes([other[-1] ^ 1]), db=store._rows)
+        txn.delete(name.prefix + schema.identity, db=store._schemas)
+
+    found = problems(online_checks.check_stored_rows, filled.path)
+
+    assert "view 'customer_orders': 2 stored rows are damaged" in found
+    assert "1 stored rows name a schema the store does not hold" in found
+    with store._env.begin(write=True) as txn:
+        txn.put(name.prefix + schema.identity, schema.text.encode(), db=store._schemas)
+    assert "1 stored rows are later than now" in problems(online_checks.check_stored_rows, filled.path)
+
+
+def test_a_deployed_plan_that_reads_other_values_is_named(filled, monkeypatch):
+    plan, _ = compile_read_plan(filled, "reach")
+    wrong = plan.model_copy(update={"views": (plan.views[0].model_copy(update={"view": "region_sales"}),)})
+    monkeypatch.setattr(online_checks, "_deployed_plans", lambda workspace: iter([("churn 7", wrong)]))
+
+    (finding,) = [f for f in checks.examine(filled) if "read plans decode" in f.check]
+
+    *five, more = finding.problems
+    assert five[0].startswith("churn 7: view 'customer_orders', feature 'order_count_30d', customer_id=")
+    assert (len(five), more) == (5, "churn 7: 55 more values differ, of 60.")
 
 
 def test_a_deployed_release_that_is_gone_is_named(shop_copy):
