@@ -9,6 +9,7 @@ from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import ReadPlan
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
+from knownat.stores.agreement import prove_online
 from knownat.stores.history import historical_frame, replay_frame
 from knownat.stores.plan import compile_read_plan
 from knownat.stores.repo import open_repo
@@ -37,7 +38,8 @@ def join_features(workspace: Workspace, spec: ModelSpec, examples: pa.Table) -> 
     ConfigError
         If the declaration and the feature service disagree about keys or inputs.
     RepoError, RowsNotConserved
-        If the repo cannot answer, or returns other rows than it was given.
+        If the repo cannot answer, returns other rows than it was given, or its plan reads other online
+        values than Feast.
     """
     repo = open_repo(workspace.repo)
     plan, sources = compile_read_plan(
@@ -45,6 +47,7 @@ def join_features(workspace: Workspace, spec: ModelSpec, examples: pa.Table) -> 
     )
     if problems := _disagreements(spec, plan):
         raise ConfigError(workspace.model_file(spec.name), problems)
+    prove_online(repo, plan, examples)
     nullable = tuple(i.name for i in plan.request_inputs if examples[i.name].null_count)
     return Joined(
         frame=historical_frame(repo, examples, spec.feature_service),
@@ -66,3 +69,14 @@ def _disagreements(spec: ModelSpec, plan: ReadPlan) -> list[str]:
         if (given := spec.examples.inputs.get(i.name)) != i.dtype
     ]
     return problems
+
+
+def join_again(workspace: Workspace, questions: pa.Table, feature_service: str) -> pa.Table:
+    """Join questions with a feature service in another world; see :mod:`training.future`.
+
+    Raises
+    ------
+    RepoError, RowsNotConserved
+        If the repo cannot answer, or returns other rows than it was given.
+    """
+    return historical_frame(open_repo(workspace.repo), questions, feature_service)

@@ -4,6 +4,7 @@ The scorer reads by the plan alone, so this runs when a release is built and in 
 a plan that names a wrong key, view or type shows here, with the value on either side.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
+import pyarrow as pa
 from feast import FeatureService
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.repo_config import RepoConfig
 
 from knownat.clock import Clock, FixedClock, to_us
 from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
-from knownat.errors import RepoError
+from knownat.errors import OnlineStoreError, RepoError
 from knownat.stores.materialization import watermarks
 from knownat.stores.online import open_reader
 from knownat.stores.packed_online import PackedOnlineStore
@@ -25,7 +27,10 @@ from knownat.stores.repo import Repo
 from knownat.stores.services import ServiceView, take_apart
 from knownat.stores.sources import feature_table
 
-ENTITIES_A_VIEW = 50
+_log = logging.getLogger(__name__)
+
+ENTITIES_A_VIEW = 20
+_EXAMPLES = 100
 _PLACES_IN_A_TABLE = 10
 _SHOWN = 20
 
@@ -72,6 +77,28 @@ class Agreement:
                 f"{len(self.differences)} of {self.values} online values are not what Feast gives:\n{listed}"
                 "\nApply the repo, materialize again, and compile the plan anew."
             )
+
+
+def prove_online(repo: Repo, plan: ReadPlan, examples: pa.Table) -> Agreement:
+    """Compare, before a release is built, what its plan reads for some of the examples' entities.
+
+    A machine that trains need not reach the online store: then nothing is compared, and the log says so.
+
+    Raises
+    ------
+    RepoError
+        If a value differs; the message names view, feature and key.
+    """
+    names = [*plan.request_keys, *plan.client_inputs]
+    picked = examples.select(names).slice(max(0, examples.num_rows - _EXAMPLES))
+    try:
+        agreement = compare_online(repo, plan, picked.to_pydict())
+    except OnlineStoreError as error:
+        _log.warning("Service '%s': its online values were not compared: %s", plan.feature_service, error)
+        return Agreement(0, 0, ())
+    _log.info("Service '%s': %d online values compared", plan.feature_service, agreement.values)
+    agreement.check()
+    return agreement
 
 
 def compare_online(repo: Repo, plan: ReadPlan, questions: Columns | None = None) -> Agreement:

@@ -1,5 +1,6 @@
 """A plan that reads other values than Feast's own online API is named, value by value."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 from knownat.clock import to_us
 from knownat.contract.read_plan import ReadPlan
 from knownat.errors import RepoError
-from knownat.stores.agreement import compare_online, sample_entities
+from knownat.stores.agreement import compare_online, prove_online, sample_entities
 from knownat.stores.feast_types import row_schema
 from knownat.stores.materialization import materialize
 from knownat.stores.packed_write import write_table
@@ -94,6 +95,18 @@ def test_a_plan_that_reads_other_rows_is_named_by_view_feature_and_key(own: Repo
     assert count.plan == -1
     with pytest.raises(RepoError, match=r"view 'customer_orders', feature 'order_count_30d', customer_id=1"):
         found.check()
+
+
+def test_a_release_is_proved_on_its_examples_or_says_that_it_was_not(
+    own: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    proved = prove_online(own, churn(own), shop.examples())
+    assert proved.differences == ()
+    assert proved.present > 100
+    shutil.rmtree(own.path / "data" / "online_rows")
+    unreachable = open_repo(shutil.copytree(own.path, own.path.parent / "elsewhere"))
+    assert prove_online(unreachable, churn(unreachable), shop.examples()).values == 0
+    assert "its online values were not compared: There is no online store" in caplog.text
 
 
 def test_a_service_that_lost_a_view_is_named(own: Repo) -> None:
