@@ -71,9 +71,8 @@ def value_maker(dtype: str) -> Make:
     def listed(given: Any) -> Value:
         value = Value()
         if given is not None:
-            items = getattr(value, place)
-            items.SetInParent()  # An empty list is a list, not a null.
-            items.val.extend(map(_seconds, given) if seconds else given)
+            # This sets the list also where it is empty: that is a list, not a null.
+            getattr(value, place).val.extend(map(_seconds, given) if seconds else given)
         return value
 
     return listed if dtype.startswith("list<") else scalar

@@ -1,6 +1,7 @@
 """What Feast's API promises on the packed stores, beyond what its own stores do."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -303,6 +304,21 @@ def test_what_is_read_asynchronously_is_the_same_on_one_loop_after_another(shop:
 
     for _ in range(2):
         assert asyncio.run(ask()) == [wanted] * 5
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_ended_without_a_close_leaves_the_store_usable(shop: Shop) -> None:
+    shop.write("orders", **order_rows([1]))
+
+    async def ask() -> list[Any]:
+        answer = await shop.feast.get_online_features_async(["orders:value"], [{"customer_id": 1}])
+        found: list[Any] = answer.to_dict()["value"]
+        return found
+
+    for _ in range(3):
+        assert asyncio.run(ask()) == [0.5]
+    asyncio.run(shop.feast.close())
+    gc.collect()  # The connections of a loop that was not closed complain here, not in another test.
 
 
 def test_a_key_of_another_type_is_refused_asynchronously_too(shop: Shop) -> None:
