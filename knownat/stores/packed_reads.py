@@ -21,7 +21,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from typing_extensions import override
 
-from knownat.clock import Clock, from_us, open_clock
+from knownat.clock import CLOCK_SKEW_US, Clock, from_us, open_clock
 from knownat.contract.read_plan import Status
 from knownat.errors import ConfigError
 from knownat.stores.feast_response import Read, add_to_response, check_entity_rows, view_keys_of
@@ -234,7 +234,7 @@ class PackedReads(OnlineStore):
     @override
     async def close(self) -> None:
         """Let go of files and connections; the next call opens them again."""
-        opened, self._opened = self._opened, None
+        opened, self._opened, self._readers = self._opened, None, {}
         if opened is not None:
             _close(*opened)
 
@@ -271,8 +271,9 @@ class PackedReads(OnlineStore):
     ) -> Answer:
         # On-demand and some other views have none.
         ttl: timedelta | None = getattr(view, "ttl", None)
-        oldest = self.clock(config).now_us() - ttl // _MICROSECOND if ttl else FOREVER
-        return reader.answer(asked.keys, rows, oldest_us=oldest)
+        now_us = self.clock(config).now_us()
+        oldest = now_us - ttl // _MICROSECOND if ttl else FOREVER
+        return reader.answer(asked.keys, rows, oldest_us=oldest, latest_us=now_us + CLOCK_SKEW_US)
 
     def _reader(self, config: RepoConfig, view: DeclaredView, features: Sequence[str] | None) -> ViewReader:
         rows, name, schema = self.row_store(config), view_name(config, view), row_schema(view)

@@ -291,6 +291,6 @@ class RedisRows:
 
     async def close_async(self) -> None:
         """Close the connections of the event loop."""
-        if self._async is not None and self._loop is asyncio.get_running_loop():
-            await self._async.aclose()
-            self._async = None
+        client, self._async = self._async, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
