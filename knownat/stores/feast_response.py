@@ -23,6 +23,8 @@ _STATUS = {
     Status.PRESENT: FieldStatus.PRESENT,
     Status.NOT_FOUND: FieldStatus.NOT_FOUND,
     Status.EXPIRED: FieldStatus.OUTSIDE_MAX_AGE,
+    # Feast has no word for a row from the future of a clock that is behind.
+    Status.NOT_YET: FieldStatus.OUTSIDE_MAX_AGE,
 }
 _EXACT: dict[ValueType, tuple[type, ...]] = {
     ValueType.INT32: (int, np.integer),

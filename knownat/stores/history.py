@@ -4,12 +4,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.errors import RepoError, RowsNotConserved
 from knownat.stores.asof import AsOf, join_as_of
 from knownat.stores.repo import Repo
 from knownat.stores.services import Service, as_declared, take_apart
 from knownat.stores.sources import asked_keys, feature_table
+from knownat.stores.tables import exact_microseconds
 
 _EVENT_TIMESTAMP = "event_timestamp"
 _MOMENT = pl.Datetime("us", "UTC")
@@ -70,18 +72,31 @@ def replay_frame(repo: Repo, examples: pa.Table, plan: ReadPlan, *, known_at: st
             ttl_us=view.ttl_us,
             find_expired=True,
         )
-        values = found.values.to_arrow(compat_level=pl.CompatLevel.oldest())
+        early = _early(frame, found)
+        # A store that is ahead of the question's clock serves nothing from its future.
+        values = found.values.select(pl.when(~early).then(pl.all())).to_arrow(
+            compat_level=pl.CompatLevel.oldest()
+        )
         for feature in view.features:
             kind = pa.type_for_alias(feature.dtype)
             name = view.column(feature.name)
             result = result.append_column(name, as_declared(values[feature.name], kind, name))
-        result = _append_served(result, view, found)
+        result = _append_served(result, view, found, early)
     return result
 
 
-def _append_served(result: pa.Table, view: PlanView, found: AsOf) -> pa.Table:
+def _early(frame: pl.DataFrame, found: AsOf) -> pl.Series:
+    """Tell which rows became known after their question's time, beyond what two clocks may differ by."""
+    asked = exact_microseconds(frame[_EVENT_TIMESTAMP], where=f"The examples' column '{_EVENT_TIMESTAMP}'")
+    visible = pl.max_horizontal(found.event_us, found.created_us)
+    return pl.select((visible > asked + CLOCK_SKEW_US).fill_null(value=False)).to_series()
+
+
+def _append_served(result: pa.Table, view: PlanView, found: AsOf, early: pl.Series) -> pa.Table:
     status = (
-        pl.when(found.expired)
+        pl.when(early)
+        .then(pl.lit(str(Status.NOT_YET)))
+        .when(found.expired)
         .then(pl.lit(str(Status.EXPIRED)))
         .when(found.event_us.is_null())
         .then(pl.lit(str(Status.NOT_FOUND)))

@@ -18,6 +18,9 @@ from knownat.stores.view_rows import Question, ViewRows
 FOREVER = -(2**63)
 """The oldest event time of a view without a ttl."""
 
+_WITHHELD = (Status.EXPIRED, Status.NOT_YET)
+_EXPIRED, _NOT_YET = range(2)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -84,8 +87,12 @@ class ViewReader:
         found = [distinct.setdefault(next(named), len(distinct)) if here else None for here in places]
         return Asked(list(distinct), [len(distinct) if place is None else place for place in found])
 
-    def answer(self, keys: list[bytes], rows: Sequence[bytes | None], *, oldest_us: int) -> Answer:
-        """Check and decode the rows of an :class:`Asked`, older events than ``oldest_us`` expired.
+    def answer(
+        self, keys: list[bytes], rows: Sequence[bytes | None], *, oldest_us: int, latest_us: int
+    ) -> Answer:
+        """Check and decode the rows of an :class:`Asked`, for one who knows what was known by ``latest_us``.
+
+        Events older than ``oldest_us`` are expired.
 
         Raises
         ------
@@ -98,27 +105,32 @@ class ViewReader:
         )
         if len(keys) == 1:
             if rows[0] is not None:
-                self._one(answer, keys[0], rows[0], oldest_us)
+                self._one(answer, keys[0], rows[0], oldest_us, latest_us)
             return answer
         question = Question(keys, np.arange(len(keys)))
         for group in self._rows.groups(question, rows):
-            event, _ = record_times(group.records)
-            alive = (event >= oldest_us).tolist()
+            event, created = record_times(group.records)
+            known = np.maximum(event, created) <= latest_us
+            alive = (known & (event >= oldest_us)).tolist()
+            states = np.where(known, _EXPIRED, _NOT_YET).tolist()
             places = group.places.tolist()
             decoded = group.decoder.columns(group.rows, group.records)
             for column, make, values in zip(answer.columns, self._make, decoded, strict=True):
                 for place, lives, value in zip(places, alive, values, strict=True):
                     if lives:
                         column[place] = make(value)
-            for place, lives, moment in zip(places, alive, event.tolist(), strict=True):
+            for place, lives, state, moment in zip(places, alive, states, event.tolist(), strict=True):
                 answer.event_us[place] = moment
-                answer.status[place] = Status.PRESENT if lives else Status.EXPIRED
+                answer.status[place] = Status.PRESENT if lives else _WITHHELD[state]
         return answer
 
-    def _one(self, answer: Answer, key: bytes, row: bytes, oldest_us: int) -> None:
+    def _one(self, answer: Answer, key: bytes, row: bytes, oldest_us: int, latest_us: int) -> None:
         values = self._rows.one(key, row)
-        event, _ = row_times(row)
+        event, created = row_times(row)
         answer.event_us[0] = event
+        if event > latest_us or created > latest_us:
+            answer.status[0] = Status.NOT_YET
+            return
         if event < oldest_us:
             answer.status[0] = Status.EXPIRED
             return

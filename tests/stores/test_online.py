@@ -75,11 +75,11 @@ def test_a_read_is_the_newest_row_visible_at_the_last_write_with_its_ttl_measure
     for _ in range(24):
         written += dice.randrange(1, 12 * 3_600_000_000)
         materialize(either, until=from_us(written))
-        now = written + dice.choice([0, 1, dice.randrange(3_600_000_000)])
+        now = written + dice.choice([0, 1, dice.randrange(3_600_000_000), -dice.randrange(3_600_000_000)])
         result = reader.read(KEYS, now)
         check_same(result, expect(either, plan, now_us=now, written_us=written))
         seen |= {state for states in result.status.values() for state in states}
-    assert seen == {Status.PRESENT, Status.EXPIRED, Status.NOT_FOUND}
+    assert seen == {Status.PRESENT, Status.EXPIRED, Status.NOT_FOUND, Status.NOT_YET}
 
 
 def test_a_row_expires_a_microsecond_after_its_ttl(either: Repo) -> None:
