@@ -1,28 +1,30 @@
-"""How far a column's distribution moved: PSI over the baseline's buckets, against a stated threshold.
+"""How far a column's distribution moved: PSI over the reference's buckets, against a stated threshold.
 
 A threshold is the largest of the declared practical effect, what so few rows differ by from chance
 alone, and what windows of that length usually differ by; below a declared number of rows nothing is
-said.
+said. Beside it stand a distance in the column's own measure and the quantile that moved.
 """
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Self
 
 import numpy as np
-import pyarrow as pa
 
-from knownat.contract.columns import Numbers, as_numbers, is_category, null_share
+from knownat.contract.buckets import Buckets
+from knownat.contract.held import Counts, HeldNames, HeldNumbers
 from knownat.contract.model_spec import Monitoring
-from knownat.contract.schema import Column
-from monitoring.binning import Counts, Places, count_rows, fit_bins
+from knownat.contract.profile import ColumnProfile
+from monitoring.distances import jensen_shannon, psi, psi_of_each, wasserstein
 from monitoring.summary import Bucket, ColumnDrift
-from monitoring.usual import NO_PAST, PastWindows
+from monitoring.usual import NO_PAST, Past
 
-_RAREST = 0.001
 _USUAL = 0.99
 _STEADY = 2.0
 _FALSE_ALARMS = 0.01
 """Chance of one false alarm or more among all columns of a window, if rows were independent."""
+_SHOWN = (0.5, 0.9, 0.1)
+_NOTICEABLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,80 +36,92 @@ class DriftRules:
     columns: int
 
     @classmethod
-    def of(cls, monitoring: Monitoring, *, columns: int) -> "DriftRules":
+    def of(cls, monitoring: Monitoring, *, columns: int) -> Self:
         """Take the declared thresholds; ``columns`` are judged together."""
         return cls(effect=monitoring.psi_threshold, min_rows=monitoring.min_rows, columns=max(columns, 1))
 
 
 def measure_drift(
-    column: Column,
-    baseline: pa.ChunkedArray,
-    window: pa.ChunkedArray,
+    reference: ColumnProfile,
+    window: ColumnProfile,
     rules: DriftRules,
     *,
     importance: float,
-    past: PastWindows = NO_PAST,
+    past: Past = NO_PAST,
 ) -> ColumnDrift:
-    """Compare a column's window with its baseline; too few rows are a note, not a number.
+    """Compare a column's window with its reference; too few rows are a note, not a number.
 
-    ``past`` are windows of the same length within the baseline.
+    ``past`` are windows of the same length within the reference.
+
+    Raises
+    ------
+    SchemaMismatch
+        If the window was counted into other buckets.
     """
-    bins = fit_bins(column, baseline)
-    places = bins.place(baseline)
-    before, now = np.bincount(places, minlength=len(bins.labels)), count_rows(bins, window)
-    note = _too_few(before, now, rules)
-    used = (before + now) > 0
+    buckets = Buckets.of(reference)
+    before, now = buckets.collapse(reference), buckets.collapse(window)
+    note = _unmeasurable(window) or _too_few(before, now, rules)
     threshold, score = rules.effect, None
     if not note:
-        usual = usual_shift(past, places, before)
-        threshold = max(rules.effect, noise_floor(before, now, columns=rules.columns), usual)
+        chance = noise_floor(before, now, columns=rules.columns)
+        threshold = max(rules.effect, chance, usual_shift(before, now, past))
         score = psi(before, now)
+    used = (before + now) > 0
     shares = [counts / counts.sum() if counts.sum() else counts * 0.0 for counts in (before, now)]
     return ColumnDrift(
-        column=column.name,
-        kind="category" if is_category(column) else "numeric",
+        column=reference.held.grid.name,
+        kind="category" if isinstance(reference.held, HeldNames) else "numeric",
         importance=importance,
         psi=score,
         threshold=threshold,
         drifted=score is not None and score > threshold,
         note=note,
-        nulls_baseline=null_share(column, baseline),
-        nulls_window=null_share(column, window),
-        mean_baseline=_mean(column, baseline),
-        mean_window=_mean(column, window),
+        distance=None if note else distance(reference, window),
+        moved=describe_move(reference, window),
+        nulls_baseline=_null_share(reference),
+        nulls_window=None if note and not window.values else _null_share(window),
         buckets=tuple(
             Bucket(label=label, baseline=float(old), window=float(new))
-            for label, old, new, keep in zip(bins.labels, *shares, used, strict=True)
+            for label, old, new, keep in zip(buckets.labels, *shares, used, strict=True)
             if keep
         ),
     )
 
 
-def unmeasured(column: Column, rules: DriftRules, *, importance: float, note: str) -> ColumnDrift:
-    """Stand for a column that could not be compared, and say why."""
-    return ColumnDrift(
-        column=column.name,
-        kind="category" if is_category(column) else "numeric",
-        importance=importance,
-        psi=None,
-        threshold=rules.effect,
-        drifted=False,
-        note=note,
-        nulls_baseline=0.0,
-        nulls_window=None,
-    )
+def distance(reference: ColumnProfile, window: ColumnProfile) -> float | None:
+    """Return the Wasserstein distance in reference standard deviations, or Jensen-Shannon's of names."""
+    before, now = reference.held, window.held
+    if isinstance(before, HeldNumbers) and isinstance(now, HeldNumbers):
+        return wasserstein(before, now)
+    if isinstance(before, HeldNames) and isinstance(now, HeldNames):
+        return jensen_shannon(before, now)
+    return None
 
 
-def psi(before: Counts, now: Counts) -> float:
-    """Population stability index, sum of (q - p) ln(q / p), over buckets that hold anything.
+def describe_move(reference: ColumnProfile, window: ColumnProfile) -> str:
+    """Say in a few words what moved most: a quantile of numbers, the share of a name; empty if nothing."""
+    before, now = reference.held, window.held
+    if isinstance(before, HeldNumbers) and isinstance(now, HeldNumbers):
+        return _quantile_move(before, now)
+    if isinstance(before, HeldNames) and isinstance(now, HeldNames):
+        return _name_move(before, now)
+    return ""
 
-    One row in a thousand is added to each bucket, so that an empty one is rare, not impossible, and
-    the same shares give the same PSI however many rows they are of.
+
+def usual_shift(before: Counts, now: Counts, past: Past) -> float:
+    """Return the PSI that 99 of 100 past windows stayed below; 0 if they do not differ, or are none.
+
+    Where the middle one shows little more than the chance of its rows, the column is steady and any
+    shift of it is news. A window of fewer rows than the past ones had is granted its own chance on top.
     """
-    used = (before + now) > 0
-    old, new = (counts[used] / counts.sum() + _RAREST for counts in (before, now))
-    p, q = old / old.sum(), new / new.sum()
-    return float(np.sum((q - p) * np.log(q / p)))
+    if not len(past):
+        return 0.0
+    freedom = int(np.sum(before > 0)) - 1
+    shifts = psi_of_each(before, past.counts)
+    chance = freedom * float(np.mean(1 / past.counts.sum(axis=1)))
+    if np.median(shifts) <= _STEADY * chance:
+        return 0.0
+    return float(np.quantile(shifts, _USUAL)) + max(freedom / float(now.sum()) - chance, 0.0)
 
 
 def noise_floor(before: Counts, now: Counts, *, columns: int) -> float:
@@ -122,23 +136,16 @@ def noise_floor(before: Counts, now: Counts, *, columns: int) -> float:
     return _chi_squared_quantile(1 - _FALSE_ALARMS / columns, freedom) * spread
 
 
-def usual_shift(past: PastWindows, places: Places, before: Counts) -> float:
-    """Return the PSI that 99 of 100 past windows stayed below; 0 if they do not differ, or are none.
-
-    Each is known by a sample of n rows, which adds about (buckets - 1) / n by chance. Where the
-    middle one shows little more than that, the column is steady and any shift of it is news.
-    """
-    if not len(past):
-        return 0.0
-    shifts = [psi(before, np.bincount(places[rows], minlength=len(before))) for rows in past]
-    chance = (np.sum(before > 0) - 1) * float(np.mean([1 / len(rows) for rows in past]))
-    return float(np.quantile(shifts, _USUAL)) if np.median(shifts) > _STEADY * chance else 0.0
-
-
 def _chi_squared_quantile(probability: float, freedom: int) -> float:
     # Wilson and Hilferty (1931): the cube root of chi-squared / freedom is nearly normal.
     spread = 2 / (9 * freedom)
     return float(freedom * (1 - spread + NormalDist().inv_cdf(probability) * spread**0.5) ** 3)
+
+
+def _unmeasurable(window: ColumnProfile) -> str:
+    if window.mistyped:
+        return f"{window.mistyped} rows hold {', '.join(sorted(window.types))}"
+    return "the column is missing" if window.absent and not (window.values or window.missing) else ""
 
 
 def _too_few(before: Counts, now: Counts, rules: DriftRules) -> str:
@@ -150,12 +157,34 @@ def _too_few(before: Counts, now: Counts, rules: DriftRules) -> str:
     )
 
 
-def _mean(column: Column, values: pa.ChunkedArray) -> float | None:
-    if is_category(column):
-        return None
-    finite = _finite(as_numbers(column.name, values))
-    return float(finite.mean()) if len(finite) else None
+def _null_share(column: ColumnProfile) -> float:
+    rows = column.values + column.missing
+    return column.missing / rows if rows else 0.0
 
 
-def _finite(numbers: Numbers) -> Numbers:
-    return numbers[np.isfinite(numbers)]
+def _quantile_move(before: HeldNumbers, now: HeldNumbers) -> str:
+    scale = before.grid.scale
+    for share in _SHOWN:
+        old, new = before.quantile(share), now.quantile(share)
+        if old is not None and new is not None and abs(new - old) > _NOTICEABLE * scale:
+            return f"p{share * 100:.0f} {shown(old)} → {shown(new)}"
+    return ""
+
+
+def _name_move(before: HeldNames, now: HeldNames) -> str:
+    old, new = (
+        {**dict(zip(h.grid.names, h.counts.tolist(), strict=True)), **h.new_names} for h in (before, now)
+    )
+    of_old, of_new = sum(old.values()), sum(new.values())
+    if not of_old or not of_new:
+        return ""
+    moves = {name: new.get(name, 0) / of_new - old.get(name, 0) / of_old for name in (*old, *new)}
+    name = max(moves, key=lambda name: (abs(moves[name]), name))
+    if abs(moves[name]) <= _NOTICEABLE / 10:
+        return ""
+    return f"'{name}' {old.get(name, 0) / of_old:.0%} → {new.get(name, 0) / of_new:.0%}"
+
+
+def shown(value: float) -> str:
+    """Write a number with three significant digits, large ones with thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"

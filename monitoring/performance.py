@@ -17,7 +17,7 @@ from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import Interval, Manifest
 from monitoring.metrics import Scored, measurable, measure, measure_all
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
-from monitoring.usual import PastWindows
+from monitoring.usual import rows_by_window
 from monitoring.windows import Window
 
 
@@ -70,7 +70,7 @@ def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[st
     lower and always more varied than the release's own. Empty where there are too few windows.
     """
     known = holdout.filter(pc.is_valid(holdout["label"]))
-    past = PastWindows.of(known, window)
+    past = rows_by_window(known, window)
     label, score = (as_numbers(name, known[name]) for name in ("label", "score"))
     spans = {}
     for metric in measurable(spec.task) if len(past) else ():

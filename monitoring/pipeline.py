@@ -3,31 +3,32 @@
 import logging
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from knownat.clock import Clock, from_us
+from knownat.contract.profile import Profile
+from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
-from knownat.contract.schema import Column
 from knownat.contract.workspace import Workspace
-from knownat.errors import SchemaMismatch
 from monitoring import pages
-from monitoring.drift import DriftRules, measure_drift, unmeasured
-from monitoring.faults import find_faults, statuses
+from monitoring.drift import DriftRules, measure_drift
+from monitoring.faults import Seen, find_faults
 from monitoring.importance import gain_shares
 from monitoring.performance import measure_performance, usual_metrics
 from monitoring.source import Evidence, read_evidence
 from monitoring.summary import ColumnDrift, Level, Summary
-from monitoring.surrogates import surrogate
-from monitoring.usual import PastWindows
+from monitoring.surrogates import Stand, surrogate
 from monitoring.verdict import judge
+from monitoring.views import statuses
 from monitoring.windows import Window
 
 SUMMARY, PAGE, REPORT, INDEX = "summary.json", "page.html", "report.html", "index.html"
-SCORE = Column(name="score", dtype="float64")
 
 _logger = logging.getLogger(__name__)
 
@@ -64,10 +65,11 @@ def monitor_window(
     """
     window = Window(start, end)
     evidence = read_evidence(workspace, model, window)
-    summary = summarize(evidence, window, now=from_us(clock.now_us()))
+    profile = profile_window(evidence)
+    summary = summarize(evidence, profile, window, now=from_us(clock.now_us()))
     folder = workspace.reports / model / window.folder
     folder.mkdir(parents=True, exist_ok=True)
-    charted = _draw(evidence, summary, folder / REPORT)
+    charted = _draw(evidence, profile, summary, folder / REPORT)
     _replace(folder / PAGE, pages.page(summary, charted=charted))
     # The summary comes last: the index lists a window by it.
     _replace(folder / SUMMARY, summary.model_dump_json(indent=2))
@@ -75,25 +77,22 @@ def monitor_window(
     return WindowReport(summary, folder)
 
 
-def summarize(evidence: Evidence, window: Window, *, now: datetime) -> Summary:
+def profile_window(evidence: Evidence) -> Profile:
+    """Count what the window's predictions held into the buckets of the release that made them."""
+    layout = evidence.reference.profile.layout
+    return layout.count(as_observed(evidence.predictions, evidence.release.plan))
+
+
+def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: datetime) -> Summary:
     """Measure everything about a window and judge it; nothing is written."""
     manifest, plan = evidence.release.manifest, evidence.release.plan
     spec, schema = manifest.spec, manifest.feature_schema
-    past = PastWindows.of(evidence.baseline, window)
-    faults = find_faults(
-        schema=schema,
-        plan=plan,
-        baseline=evidence.baseline,
-        window=evidence.predictions,
-        rules=spec.monitoring,
-        past=past,
-    )
+    seen = Seen(schema, plan, evidence.reference, profile, window, spec.monitoring)
+    faults = find_faults(seen)
     rules = DriftRules.of(spec.monitoring, columns=len(schema.columns))
     shares = gain_shares(evidence.release.read_bytes(MODEL), columns=len(schema.columns))
-    features = [
-        _drift(evidence, past, c, rules, share) for c, share in zip(schema.columns, shares, strict=True)
-    ]
-    score = _drift(evidence, past, SCORE, DriftRules.of(spec.monitoring, columns=1), 0.0)
+    features = [_drift(seen, name, rules, share) for name, share in zip(schema.names, shares, strict=True)]
+    score = _drift(seen, SCORE.name, DriftRules.of(spec.monitoring, columns=1), 0.0)
     performance = measure_performance(
         manifest,
         evidence.predictions,
@@ -116,12 +115,12 @@ def summarize(evidence: Evidence, window: Window, *, now: datetime) -> Summary:
         rows=evidence.predictions.num_rows,
         degraded=sum(evidence.predictions["degraded"].to_pylist()),
         other_rows=dict(evidence.other_rows),
-        baseline_rows=evidence.baseline.num_rows,
+        baseline_rows=evidence.reference.profile.rows,
         verdict=judge(faults=faults, score=score, performance=performance, headline=headline),
         faults=tuple(faults),
         score=score,
         features=tuple(sorted(features, key=lambda f: (-f.importance, f.column))),
-        views=tuple(statuses(plan, evidence.baseline, evidence.predictions)),
+        views=tuple(statuses(plan, evidence.reference.profile, profile)),
         performance=performance,
     )
 
@@ -140,21 +139,17 @@ def write_index(reports: Path) -> None:
     _replace(reports / INDEX, pages.index(entries, unreadable=unreadable))
 
 
-def _drift(
-    evidence: Evidence, past: PastWindows, column: Column, rules: DriftRules, importance: float
-) -> ColumnDrift:
-    baseline, window = evidence.baseline, evidence.predictions
-    if any(column.name not in table.column_names for table in (baseline, window)):
-        return unmeasured(column, rules, importance=importance, note="the column is missing")
-    try:
-        return measure_drift(
-            column, baseline[column.name], window[column.name], rules, importance=importance, past=past
-        )
-    except SchemaMismatch as error:
-        return unmeasured(column, rules, importance=importance, note=str(error))
+def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> ColumnDrift:
+    return measure_drift(
+        seen.reference.profile.columns[name],
+        seen.profile.columns[name],
+        rules,
+        importance=importance,
+        past=seen.past(name),
+    )
 
 
-def _draw(evidence: Evidence, summary: Summary, path: Path) -> bool:
+def _draw(evidence: Evidence, profile: Profile, summary: Summary, path: Path) -> bool:
     measured = [d for d in (summary.score, *summary.features) if d.psi is not None]
     staged = _staged(path)
     if measured:
@@ -162,13 +157,8 @@ def _draw(evidence: Evidence, summary: Summary, path: Path) -> bool:
         os.environ["DO_NOT_TRACK"] = "1"
         from monitoring.renderer import render_report
 
-        columns = (SCORE, *evidence.release.manifest.feature_schema.columns)
-        kept = [c for c in columns if c.name in {d.column for d in measured}]
-        base = evidence.baseline
-        samples = [
-            {c.name: surrogate(c, table[c.name], baseline=base[c.name]) for c in kept}
-            for table in (evidence.predictions, base)
-        ]
+        sides = ((profile, evidence.predictions), (evidence.reference.profile, evidence.baseline))
+        samples = [_stand_ins(evidence, side, rows, measured) for side, rows in sides]
         drawn = render_report(
             staged, window=samples[0], baseline=samples[1], measured=measured, when=summary.end
         )
@@ -177,6 +167,18 @@ def _draw(evidence: Evidence, summary: Summary, path: Path) -> bool:
             return True
     _replace(path, pages.no_report(summary))
     return False
+
+
+def _stand_ins(
+    evidence: Evidence, profile: Profile, rows: pa.Table, measured: Sequence[ColumnDrift]
+) -> dict[str, Stand]:
+    reference = evidence.reference.profile.columns
+    return {
+        d.column: surrogate(
+            d.column, profile.columns[d.column], rows[d.column], reference=reference[d.column]
+        )
+        for d in measured
+    }
 
 
 def _staged(path: Path) -> Path:

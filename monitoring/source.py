@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from knownat.contract.log_reader import read_labels, read_predictions, version_folders
 from knownat.contract.prediction_log import Role, prediction_schema
+from knownat.contract.reference import Reference, read_reference
 from knownat.contract.release import BASELINE, HOLDOUT, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
@@ -20,7 +21,9 @@ class Evidence:
     """One release, what it was trained on, and what it answered in one window."""
 
     release: Release
+    reference: Reference
     baseline: pa.Table
+    """A sample of the rows it was trained on, in order of time."""
     holdout: pa.Table
     """Predictions of the release's own test, each with its label."""
     predictions: pa.Table
@@ -56,6 +59,7 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
     table = answered.get(judged)
     return Evidence(
         release=release,
+        reference=read_reference(release),
         baseline=pq.read_table(pa.BufferReader(release.read_bytes(BASELINE))),
         holdout=pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT))),
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,

@@ -32,6 +32,10 @@ class FaultKind(StrEnum):
     CONSTANT = "constant"
     OUT_OF_RANGE = "out_of_range"
     NEW_CATEGORIES = "new_categories"
+    UNIT_CHANGED = "unit_changed"
+    SWAPPED = "swapped"
+    STALE = "stale"
+    PAST_TTL = "past_ttl"
     EXPIRED = "expired"
     NOT_FOUND = "not_found"
     UNAVAILABLE = "unavailable"
@@ -73,11 +77,18 @@ class ColumnDrift(_Frozen):
     drifted: bool
     note: str = ""
     """Why it was not measured, where it was not."""
+    distance: float | None = None
+    """Wasserstein distance in standard deviations of the baseline, or Jensen-Shannon's of names."""
+    moved: str = ""
+    """What moved: ``p50 4 → 19``."""
     nulls_baseline: float
     nulls_window: float | None
-    mean_baseline: float | None = None
-    mean_window: float | None = None
     buckets: tuple[Bucket, ...] = ()
+
+    @property
+    def weight(self) -> float:
+        """How far it moved times how much the model leans on it: what to look at first."""
+        return self.importance * (self.psi or 0.0)
 
 
 class ViewStatus(_Frozen):
@@ -89,7 +100,12 @@ class ViewStatus(_Frozen):
     not_found: float
     unavailable: float
     expected_absent: float
-    """Share of baseline rows in which the view gave nothing at all."""
+    """Share of baseline rows in which the view gave no current row."""
+    past_ttl: float = 0.0
+    """Share that was served as present though past the view's time to live."""
+    age_s: float | None = None
+    """Median age of its rows at the question, in seconds."""
+    expected_age_s: float | None = None
 
 
 class PerformanceStatus(StrEnum):
@@ -155,7 +171,7 @@ class Verdict(_Frozen):
 class Summary(_Frozen):
     """Everything measured about one model in one window."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     model: str
     version: str
     description: str
@@ -181,8 +197,9 @@ class Summary(_Frozen):
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """The features that drifted, the most important first."""
-        return tuple(feature for feature in self.features if feature.drifted)
+        """The features that drifted, those that moved most of what the model leans on first."""
+        moved = (feature for feature in self.features if feature.drifted)
+        return tuple(sorted(moved, key=lambda feature: (-feature.weight, -(feature.psi or 0.0))))
 
     @property
     def headline(self) -> MetricChange | None:

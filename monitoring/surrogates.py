@@ -1,8 +1,9 @@
-"""Small stand-ins for columns of any length, for charts: their quantiles, in order of time.
+"""Small stand-ins for columns of any length, for charts: their quantiles, in an order like time's.
 
 Evidently's cost grows with rows and most of it draws figures. A grid of 2 000 quantiles has the
 column's shape to within a fortieth of a percent of its mass, where a random sample of as many rows
-errs thirty times as much; the numbers shown beside the charts come from all rows anyway.
+errs thirty times as much. The quantiles come from the column's profile; a few of its rows only say
+which of them came when. The numbers shown beside the charts come from all rows anyway.
 """
 
 from collections.abc import Sequence
@@ -12,37 +13,51 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knownat.contract.columns import Numbers, as_numbers, as_texts, is_category
-from knownat.contract.schema import Column
-from monitoring.faults import known_bounds
+from knownat.contract.columns import Numbers, as_numbers, as_texts
+from knownat.contract.held import HeldNames, HeldNumbers
+from knownat.contract.profile import ColumnProfile
+from monitoring.ranges import known_bounds
 
 POINTS = 2_000
 
-Positions = npt.NDArray[np.int64]
+Stand = Sequence[str | None] | Numbers
 
 
-def surrogate(
-    column: Column, values: pa.ChunkedArray, *, baseline: pa.ChunkedArray
-) -> Sequence[str | None] | Numbers:
-    """Pick at most :data:`POINTS` of a column's values at evenly spaced ranks, in order of time.
+def surrogate(name: str, column: ColumnProfile, rows: pa.ChunkedArray, *, reference: ColumnProfile) -> Stand:
+    """Return at most :data:`POINTS` values of a column, in the order that its ``rows`` are in.
 
-    Nulls keep their share. Numbers far outside the baseline's range are drawn at its edge and
+    Nulls keep their share. Numbers far outside the reference's range are drawn at its edge and
     infinities left out, so that one of them does not flatten the chart: a fault names them.
     """
-    if is_category(column):
-        texts = as_texts(column.name, values)
-        ranks = pc.array_sort_indices(texts).to_numpy().astype(np.int64)
-        return [texts[int(row)].as_py() for row in _spread(ranks)]
-    numbers = as_numbers(column.name, values)
-    low, high = known_bounds(as_numbers(column.name, baseline))
-    shown = np.where(np.isinf(numbers), np.nan, np.clip(numbers, low, high))
-    picked: Numbers = shown[_spread(np.argsort(shown, kind="stable"))]
-    return picked
+    count = min(POINTS, column.values + column.missing)
+    if isinstance(column.held, HeldNames):
+        return _names(column, column.held, as_texts(name, rows), count)
+    low, high = known_bounds(reference.held) if isinstance(reference.held, HeldNumbers) else (-np.inf, np.inf)
+    sample = as_numbers(name, rows)[_spread(len(rows), count)]
+    drawn = round(count * column.held.finite / max(column.values + column.missing, 1))
+    values = np.full(count, np.nan)
+    shares = (np.arange(drawn) + 0.5) / max(drawn, 1)
+    values[:drawn] = np.clip(column.held.quantiles(shares), low, high)
+    result = np.empty(count)
+    result[np.argsort(np.where(np.isinf(sample), np.nan, sample), kind="stable")] = values
+    return result
 
 
-def _spread(ranks: Positions) -> Positions:
-    rows = len(ranks)
-    if rows <= POINTS:
-        return np.arange(rows, dtype=np.int64)
-    grid = ((np.arange(POINTS) + 0.5) * rows / POINTS).astype(np.int64)
-    return np.sort(ranks[grid])
+def _names(column: ColumnProfile, held: HeldNames, rows: pa.Array, count: int) -> list[str | None]:
+    tally = [*zip(held.grid.names, held.counts.tolist(), strict=True), *held.new_names.items()]
+    unnamed = held.new - sum(held.new_names.values())
+    ordered: list[tuple[str | None, int]] = [*sorted(tally), ("other", unnamed), (None, column.missing)]
+    until = np.cumsum([rows for _, rows in ordered])
+    total = max(int(until[-1]), 1)
+    at = np.searchsorted(until, (np.arange(count) + 0.5) * total / max(count, 1), side="right")
+    sample = rows.take(pa.array(_spread(len(rows), count)))
+    result: list[str | None] = [None] * count
+    # Nulls sort last, as they stand last among the names.
+    for place, which in zip(pc.array_sort_indices(sample).to_pylist(), at.tolist(), strict=True):
+        result[place] = ordered[which][0]
+    return result
+
+
+def _spread(rows: int, count: int) -> npt.NDArray[np.int64]:
+    """Pick row numbers at equal distances."""
+    return ((np.arange(count) + 0.5) * rows / max(count, 1)).astype(np.int64)

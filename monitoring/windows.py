@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from knownat.contract.model_spec import Monitoring
-
-# A Monday, so that a window of 168 hours is a week from Monday to Monday.
-_ANCHOR = datetime(1970, 1, 5, tzinfo=UTC)
+from knownat.contract.reference import ANCHOR
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def due_windows(now: datetime, monitoring: Monitoring) -> list[Window]:
     """
     length = timedelta(hours=monitoring.window_hours)
     wait = timedelta(hours=monitoring.label_wait_hours)
-    ends = [_ANCHOR + (until - _ANCHOR) // length * length for until in (now, now - wait)]
+    ends = [ANCHOR + (until - ANCHOR) // length * length for until in (now, now - wait)]
     return [Window(end - length, end) for end in dict.fromkeys(ends)]
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from knownat.contract.model_spec import ModelSpec
+from knownat.contract.reference import write_reference
 from knownat.contract.release import (
     BASELINE,
     CARD,
@@ -38,6 +39,7 @@ from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
 from training.fit import THREADS, Fitted
 from training.frame import Joined
 from training.provenance import code_commit, lock_digest
+from training.reference import make_reference
 from training.split import Rows
 
 GOLDEN_ROWS = 200
@@ -153,6 +155,7 @@ def _write_files(staged: Path, made: Made, golden: pa.Table, manifest: Mapping[s
     pq.write_table(_sample(made, made.data.fold.fit, [*answers, *names]), staged / BASELINE)
     asked = [*made.spec.examples.keys, *made.spec.examples.inputs]
     pq.write_table(_sample(made, made.data.fold.test, [*asked, *answers, *names]), staged / HOLDOUT)
+    write_reference(make_reference(made.joined, made.data, made.scores, made.spec), staged)
     (staged / CERTIFICATE).write_text(json.dumps(made.certificate.as_json(), indent=2))
     (staged / CARD).write_text(
         render_card(manifest, made.evaluation, made.certificate, importance=made.fitted.importance)

@@ -5,7 +5,6 @@ a smallest, a largest, or a set.
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
@@ -131,18 +130,22 @@ class HeldNumbers:
 
         Exact where a value has a bucket of its own, else interpolated within a bucket.
         """
+        return float(self.quantiles(np.array([share]))[0]) if self.finite else None
+
+    def quantiles(self, shares: Numbers) -> Numbers:
+        """Return :meth:`quantile` of each share; NaN without values."""
         found = self.segments()
         if not len(found.rows):
-            return None
-        rank = share * float(found.rows.sum())
+            return np.full(len(shares), np.nan)
         until = np.cumsum(found.rows)
-        at = min(int(np.searchsorted(until, rank)), len(until) - 1)
-        right, rows = float(found.right[at]), float(found.rows[at])
-        left = float(found.left[at])
-        if math.nextafter(left, math.inf) >= right:
-            return right
-        within = max((rank - float(until[at]) + rows) / rows, 0.0)
-        return left * (1 - within) + right * within
+        ranks = shares * float(until[-1])
+        at = np.minimum(np.searchsorted(until, ranks), len(until) - 1)
+        left, right, rows = found.left[at], found.right[at], found.rows[at]
+        within = np.clip((ranks - until[at] + rows) / rows, 0.0, 1.0)
+        # Left of the least float there is only minus infinity.
+        with np.errstate(invalid="ignore"):
+            between = left * (1 - within) + right * within
+        return np.asarray(np.where(np.nextafter(left, np.inf) >= right, right, between))
 
 
 @dataclass(frozen=True, eq=False)

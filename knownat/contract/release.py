@@ -29,6 +29,8 @@ PLAN = "read_plan.json"
 GOLDEN = "golden.parquet"
 BASELINE = "baseline.parquet"
 HOLDOUT = "holdout.parquet"
+PROFILE = "profile.parquet"
+HISTORY = "history.parquet"
 CERTIFICATE = "certificate.json"
 CARD = "card.html"
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from knownat.contract.model_spec import ModelSpec
-from knownat.contract.prediction_log import LABEL_SCHEMA, prediction_schema
+from knownat.contract.prediction_log import LABEL_SCHEMA, TIMESTAMP, prediction_schema
 from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan
+from knownat.contract.reference import Reference, write_reference
 from knownat.contract.release import (
     Deployed,
     Deployment,
@@ -208,6 +209,16 @@ def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **moni
     with stage_release(release_folder) as staged:
         (staged / "model.txt").write_text(booster.model_to_string())
         (staged / "read_plan.json").write_text(PLAN.model_dump_json())
+        trained_on = features.append_column(
+            "event_timestamp", _spread(datetime(2024, 1, 1, tzinfo=UTC), rows)
+        )
+        later = pa.table(
+            {
+                "event_timestamp": _spread(datetime(2024, 2, 1, tzinfo=UTC), 4_000),
+                "score": held_out_score,
+            }
+        )
+        write_reference(make_reference(trained_on, later), staged)
         pq.write_table(
             features.append_column("label", pa.array(label))
             .append_column("score", pa.array(score))
@@ -226,6 +237,25 @@ def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **moni
     deployed = Deployed(version=version, digest=release.digest)
     write_deployment(workspace.deployment, Deployment(models={MODEL: ModelDeployment(champion=deployed)}))
     return Shop(workspace, release)
+
+
+def make_reference(rows: pa.Table, scored: pa.Table | None = None) -> Reference:
+    """Profile training rows; where they lack them, every view's row was there, minutes old."""
+    random = np.random.default_rng(11)
+    if "event_timestamp" not in rows.column_names:
+        rows = rows.append_column("event_timestamp", _spread(datetime(2024, 1, 1, tzinfo=UTC), rows.num_rows))
+    for view in PLAN.views:
+        asked = rows["event_timestamp"].to_pylist()
+        ages = random.exponential(600, rows.num_rows).tolist()
+        when = pa.array([a - timedelta(seconds=s) for a, s in zip(asked, ages, strict=True)], TIMESTAMP)
+        served = {"event_timestamp": when, "status": pa.array(["present"] * rows.num_rows)}
+        for what, values in served.items():
+            name = f"served__{view.name}__{what}"
+            if name not in rows.column_names:
+                rows = rows.append_column(name, values)
+    nothing = pa.table({"event_timestamp": pa.array([], TIMESTAMP), "score": pa.array([], pa.float64())})
+    day = timedelta(days=1)
+    return Reference.of(rows, nothing if scored is None else scored, schema=SCHEMA, plan=PLAN, step=day)
 
 
 def _spread(first: datetime, rows: int) -> pa.Array:

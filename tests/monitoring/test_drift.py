@@ -1,23 +1,14 @@
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from knownat.contract.schema import Column
-from monitoring.binning import count_rows, fit_bins
-from monitoring.drift import DriftRules, measure_drift, noise_floor, psi
+from monitoring.distances import psi
+from monitoring.drift import DriftRules, noise_floor
+from tests.monitoring import seen
 
 NUMBER = Column(name="orders__value", dtype="float64")
 CITY = Column(name="profile__city", dtype="category", categories=("Athens", "Bergen"))
 RULES = DriftRules(effect=0.2, min_rows=200, columns=100)
-
-floats = st.one_of(st.none(), st.floats(allow_infinity=True, allow_nan=True, width=32))
-texts = st.one_of(st.none(), st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
-
-
-def column(values, kind=None):
-    return pa.chunked_array([pa.array(values, kind, from_pandas=True)])
 
 
 def normal(rows, seed, shift=0.0):
@@ -25,43 +16,7 @@ def normal(rows, seed, shift=0.0):
 
 
 def drift_of(before, now, what=NUMBER, rules=RULES):
-    return measure_drift(what, column(before), column(now), rules, importance=0.5)
-
-
-@given(st.lists(floats, min_size=1), st.lists(floats))
-def test_every_number_falls_into_one_bucket(before, now):
-    bins = fit_bins(NUMBER, column(before, pa.float64()))
-
-    counts = count_rows(bins, column(now, pa.float64()))
-
-    assert counts.sum() == len(now)
-    assert len(counts) == len(bins.labels)
-
-
-@given(st.lists(texts), st.lists(texts))
-def test_every_text_falls_into_one_bucket(before, now):
-    bins = fit_bins(CITY, column(before, pa.string()))
-
-    counts = count_rows(bins, column(now, pa.string()))
-
-    assert counts.sum() == len(now)
-    assert len(counts) == len(bins.labels)
-
-
-@given(st.lists(st.integers(0, 500), min_size=2, max_size=12), st.randoms())
-def test_psi_is_never_negative_and_does_not_care_which_side_is_which(counts, dice):
-    before = np.array([*counts, 1])
-    now = np.array(dice.sample([*counts, 1], len(counts) + 1))
-
-    assert psi(before, now) >= -1e-12
-    assert psi(before, now) == pytest.approx(psi(now, before))
-    assert psi(before, before) == 0
-
-
-def test_psi_of_known_shares():
-    before, now = np.array([500_000, 500_000]), np.array([800_000, 200_000])
-
-    assert psi(before, now) == pytest.approx(0.3 * np.log(1.6) - 0.3 * np.log(0.4), abs=0.003)
+    return seen.drift_of(what, before, now, rules)
 
 
 def test_random_halves_of_one_month_do_not_drift():
@@ -75,7 +30,7 @@ def test_a_shift_drifts():
 
     assert found.drifted
     assert found.psi > 0.3
-    assert found.mean_window - found.mean_baseline == pytest.approx(0.6, abs=0.1)
+    assert found.distance == pytest.approx(0.6, abs=0.1)
 
 
 @pytest.mark.parametrize("side", ["baseline", "window"])
@@ -137,3 +92,35 @@ def test_the_threshold_is_the_effect_or_the_noise_whichever_is_larger():
 
     assert drift_of(normal(5_000, 1), normal(100, 2), rules=few).threshold > 0.25
     assert drift_of(normal(5_000, 1), normal(100_000, 2), rules=few).threshold == 0.05
+
+
+def test_what_moved_is_said_in_the_columns_own_unit():
+    minutes = np.random.default_rng(1).normal(4, 3, 5_000)
+
+    assert drift_of(minutes, minutes + 15).moved == "p50 3.92 → 18.9"
+    assert drift_of(minutes, minutes).moved == ""
+    # Half of the values stay what they were: the upper end moved.
+    late = np.where(minutes > 6, minutes * 3, minutes)
+    assert drift_of(minutes, late).moved.startswith("p90 7.79 → 23")
+    assert drift_of([None] * 500, minutes).moved == ""
+
+
+def test_what_moved_of_names_is_the_share_that_changed_most():
+    found = drift_of(["Athens", "Bergen"] * 500, ["Athens"] * 900 + ["Bergen"] * 100, what=CITY)
+
+    assert found.moved in {"'Athens' 50% → 90%", "'Bergen' 50% → 10%"}
+    assert drift_of(["Athens"] * 500, ["Athens"] * 300, what=CITY).moved == ""
+
+
+def test_a_column_that_cannot_be_compared_says_why():
+    from knownat.contract.profile import Layout
+    from monitoring.drift import measure_drift
+
+    reference = seen.table(NUMBER, normal(500, 1))
+    layout = Layout.fit(reference, [NUMBER])
+    before = layout.count(reference).columns[NUMBER.name]
+    lacking = layout.count(seen.table(CITY, ["x"] * 300)).columns[NUMBER.name]
+    text = layout.count(seen.table(CITY, ["x"] * 300).rename_columns([NUMBER.name])).columns[NUMBER.name]
+
+    notes = [measure_drift(before, now, RULES, importance=0).note for now in (lacking, text)]
+    assert notes == ["the column is missing", "300 rows hold string"]

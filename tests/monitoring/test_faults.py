@@ -2,13 +2,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from monitoring.faults import find_faults, known_bounds, statuses
+from monitoring.faults import find_faults
+from monitoring.ranges import known_bounds
 from monitoring.summary import FaultKind, Level
-from tests.monitoring.shop_log import PLAN, SCHEMA, make_features, make_spec
+from monitoring.views import statuses
+from tests.monitoring.seen import profiles, see
+from tests.monitoring.shop_log import PLAN, SCHEMA, make_features, make_reference
 
 VALUE, COUNT, CITY = "orders__order_value_eur_30d", "orders__order_count_30d", "profile__city"
 ROWS = 1_000
 BASELINE = make_features(6_000, seed=1)
+REFERENCE = make_reference(BASELINE)
 
 
 def logged(**columns):
@@ -26,10 +30,7 @@ def logged(**columns):
 
 
 def faults_of(window):
-    found = find_faults(
-        schema=SCHEMA, plan=PLAN, baseline=BASELINE, window=window, rules=make_spec().monitoring
-    )
-    return {(fault.kind, fault.subject): fault for fault in found}
+    return {(fault.kind, fault.subject): fault for fault in find_faults(see(window, reference=REFERENCE))}
 
 
 def only(window):
@@ -107,16 +108,7 @@ def test_a_column_that_nearly_always_stood_still_may():
     rare[:100] = 1
     baseline = BASELINE.drop([VALUE]).append_column(VALUE, pa.array(rare))
 
-    assert (
-        find_faults(
-            schema=SCHEMA,
-            plan=PLAN,
-            baseline=baseline,
-            window=logged(**{VALUE: pa.array(np.zeros(ROWS))}),
-            rules=make_spec().monitoring,
-        )
-        == []
-    )
+    assert find_faults(see(logged(**{VALUE: pa.array(np.zeros(ROWS))}), baseline)) == []
 
 
 def test_names_never_seen_are_a_fault():
@@ -155,18 +147,88 @@ def test_a_view_that_gives_less_than_in_training_is_a_fault(status, rows, kind, 
 
 
 def test_what_training_lacked_too_is_expected():
-    lacking = make_features(6_000, seed=1)
-    for name in (CITY, "profile__age_days"):
-        half = pa.array([None if i % 2 else v for i, v in enumerate(lacking[name].to_pylist())])
-        lacking = lacking.drop([name]).append_column(name, half)
-    seen = ["not_found"] * (ROWS // 2) + ["present"] * (ROWS // 2)
+    half = pa.array(["present", "not_found"] * 3_000)
+    reference = make_reference(BASELINE.append_column("served__profile__status", half))
+    window = logged(served__profile__status=["not_found"] * (ROWS // 2) + ["present"] * (ROWS // 2))
 
-    (orders, profile) = statuses(PLAN, lacking, logged(served__profile__status=seen))
+    seen = see(window, reference=reference)
+    (orders, profile) = statuses(PLAN, reference.profile, seen.profile)
 
     assert (orders.expected_absent, orders.present) == (0, 1)
     assert (profile.expected_absent, profile.not_found) == (0.5, 0.5)
+    assert find_faults(seen) == []
 
 
 def test_bounds_of_a_baseline_without_values_exclude_nothing():
-    assert known_bounds(np.array([np.nan, np.inf])) == (-np.inf, np.inf)
-    assert known_bounds(np.array([2.0, 4.0])) == (0.0, 6.0)
+    number = SCHEMA.columns[0]
+
+    assert known_bounds(profiles(number, [np.nan, np.inf], [])[0].held) == (-np.inf, np.inf)
+    assert known_bounds(profiles(number, [2.0, 4.0], [])[0].held) == (0.0, 6.0)
+    assert known_bounds(profiles(number, [5.0], [])[0].held) == (0.0, 10.0)
+
+
+def test_a_name_that_took_anothers_place_is_said():
+    cities = make_features(ROWS, seed=2)[CITY].to_pylist()
+
+    fault = only(logged(**{CITY: pa.array(["BERGEN" if c == "Bergen" else c for c in cities])}))
+
+    assert fault.kind is FaultKind.NEW_CATEGORIES
+    assert "'BERGEN' may be 'Bergen' renamed" in fault.message
+
+
+@pytest.mark.parametrize("factor", [60, 1 / 60, 1_000, 2.54])
+def test_a_changed_unit_is_named_with_its_factor(factor):
+    fault = only(logged(**{VALUE: pa.array(make_features(ROWS, seed=2)[VALUE].to_numpy() * factor)}))
+
+    assert (fault.kind, fault.level, fault.subject) == (FaultKind.UNIT_CHANGED, Level.ALERT, VALUE)
+    assert float(fault.message.split(" times")[0].split()[-1]) == pytest.approx(factor, rel=0.03)
+
+
+def test_values_that_only_grew_are_no_change_of_unit():
+    assert faults_of(logged(**{VALUE: pa.array(make_features(ROWS, seed=2)[VALUE].to_numpy() * 1.4)})) == {}
+
+
+def test_swapped_columns_are_both_named():
+    features = make_features(ROWS, seed=2)
+
+    found = faults_of(
+        logged(**{VALUE: pa.array(features[COUNT].to_pylist(), pa.float64()), COUNT: features[VALUE]})
+    )
+
+    assert set(found) == {(FaultKind.SWAPPED, VALUE), (FaultKind.SWAPPED, COUNT)}
+    assert COUNT in found[FaultKind.SWAPPED, VALUE].message
+
+
+def served(age_s, *, rows=ROWS):
+    """Every row of the orders view as old as this when it was served."""
+    from datetime import UTC, datetime, timedelta
+
+    when = datetime(2024, 6, 3, tzinfo=UTC)
+    return {
+        "event_timestamp": pa.array([when] * rows, pa.timestamp("us", tz="UTC")),
+        "served__orders__event_timestamp": pa.array(
+            [when - timedelta(seconds=age_s)] * rows, pa.timestamp("us", tz="UTC")
+        ),
+    }
+
+
+def test_a_view_that_went_stale_is_named_though_its_rows_are_there():
+    # In training half of its rows were younger than seven minutes, and 99 of 100 than 46.
+    fault = only(logged(**served(6 * 3_600)))
+
+    assert (fault.kind, fault.level, fault.subject) == (FaultKind.STALE, Level.ALERT, "orders")
+    assert "older than 6 h" in fault.message
+
+
+def test_rows_that_wait_for_the_next_write_are_not_stale():
+    assert faults_of(logged(**served(3_600))) == {}
+
+
+def test_rows_served_past_their_ttl_are_an_alert():
+    plan = PLAN.model_copy(
+        update={"views": (PLAN.views[0].model_copy(update={"ttl_us": 3_600_000_000}), PLAN.views[1])}
+    )
+
+    (fault,) = find_faults(see(logged(**served(3_601)), reference=REFERENCE, plan=plan))
+
+    assert (fault.kind, fault.level, fault.share) == (FaultKind.PAST_TTL, Level.ALERT, 1.0)

@@ -5,7 +5,7 @@ import pytest
 
 from monitoring.charts import draw_buckets, draw_trend
 from monitoring.pages import Entry, index, no_report, page
-from monitoring.pipeline import summarize
+from monitoring.pipeline import profile_window, summarize
 from monitoring.source import read_evidence
 from monitoring.summary import Bucket, Level, Summary, Verdict
 from monitoring.windows import Window
@@ -40,7 +40,7 @@ def summary(trained) -> Summary:
     evidence = read_evidence(trained.workspace, MODEL, Window(START, END))
     answered = trained.rows(make_features(1_000, seed=3, shift=0.7))
     filled = replace(evidence, predictions=answered, other_rows={"v0 as shadow": 5})
-    return summarize(filled, Window(START, END), now=END)
+    return summarize(filled, profile_window(filled), Window(START, END), now=END)
 
 
 def pages(summary):

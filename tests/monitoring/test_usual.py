@@ -8,17 +8,18 @@ import pytest
 
 from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import PlanFeature, PlanView, ReadPlan
+from knownat.contract.reference import History, Reference
 from knownat.contract.schema import Column, FeatureSchema
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.faults import find_faults
 from monitoring.performance import usual_metrics
-from monitoring.usual import NO_PAST, PastWindows
+from monitoring.usual import NO_PAST, Past, rows_by_window
 from monitoring.windows import Window
+from tests.monitoring.seen import DAY, see
 from tests.monitoring.shop_log import make_spec
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS, ROWS_A_DAY = 120, 50
-DAY = Window(datetime(2024, 6, 3, tzinfo=UTC), datetime(2024, 6, 4, tzinfo=UTC))
 RULES = DriftRules(effect=0.2, min_rows=200, columns=10)
 random = np.random.default_rng(8)
 
@@ -42,75 +43,84 @@ def days_of(rows_a_day, days, mean):
     )
 
 
+SCHEMA = FeatureSchema(columns=(WEEKDAY, TEMPERATURE, GUST))
+VIEW = PlanView(name="calendar", keys=(), ttl_us=0, features=(PlanFeature(name="weekday", dtype="int64"),))
+PLAN = ReadPlan(project="p", feature_service="s", views=(VIEW,), output_columns=())
+
+
+def reference_of(rows, schema=SCHEMA):
+    scored = rows.select(["event_timestamp"]).append_column("score", pa.array(np.zeros(rows.num_rows)))
+    return Reference.of(rows, scored, schema=schema, plan=PLAN, step=timedelta(days=1))
+
+
 BASELINE = days_of(ROWS_A_DAY, DAYS, random.normal(10, 6, DAYS))
-PAST = PastWindows.of(BASELINE, DAY)
+REFERENCE = reference_of(BASELINE)
 
 
 def one_day(temperature=12.0):
     return days_of(800, 1, [temperature])
 
 
-def drift_of(column, window, past):
-    return measure_drift(column, BASELINE[column.name], window[column.name], RULES, importance=1, past=past)
+def drift_of(column, window, *, known=True, reference=REFERENCE):
+    past = Past.of(reference.history, column.name, DAY) if known else NO_PAST
+    now = reference.profile.layout.count(window).columns[column.name]
+    return measure_drift(reference.profile.columns[column.name], now, RULES, importance=1, past=past)
 
 
-def faults_of(window, past):
-    columns = (WEEKDAY, TEMPERATURE, GUST)
-    view = PlanView(
-        name="calendar", keys=(), ttl_us=0, features=(PlanFeature(name="weekday", dtype="int64"),)
-    )
-    return {
-        fault.subject
-        for fault in find_faults(
-            schema=FeatureSchema(columns=columns),
-            plan=ReadPlan(project="p", feature_service="s", views=(view,), output_columns=()),
-            baseline=BASELINE,
-            window=window.drop(["event_timestamp"]),
-            rules=make_spec().monitoring,
-            past=past,
-        )
-    }
+def faults_of(window, *, known=True):
+    history = REFERENCE.history if known else History(0, 1, {}, {})
+    reference = Reference(REFERENCE.profile, history)
+    found = see(window.drop(["event_timestamp"]), reference=reference, schema=SCHEMA, plan=PLAN)
+    return {fault.subject for fault in find_faults(found)}
 
 
-def test_past_windows_are_days_in_step_with_the_judged_one():
-    assert len(PAST) == DAYS
-    for rows in PAST:
-        asked = [BASELINE["event_timestamp"][int(row)].as_py() for row in rows]
-        assert {moment.date() for moment in asked} == {asked[0].date()}
+def test_past_windows_are_days():
+    past = Past.of(REFERENCE.history, TEMPERATURE.name, DAY)
 
-    half = timedelta(hours=12)
-    for rows in PastWindows.of(BASELINE, Window(DAY.start + half, DAY.end + half)):
-        asked = [BASELINE["event_timestamp"][int(row)].as_py() - half for row in rows]
-        assert {moment.date() for moment in asked} == {asked[0].date()}
+    assert len(past) == DAYS
+    assert set(past.counts.sum(axis=1).tolist()) == {ROWS_A_DAY}
 
 
 def test_too_few_past_windows_are_none():
-    year = Window(FIRST, FIRST + timedelta(days=365))
+    long = Window(FIRST, FIRST + timedelta(days=DAYS - 10))
 
-    assert len(PastWindows.of(BASELINE, year)) == 0
-    assert len(PastWindows.of(BASELINE.drop(["event_timestamp"]), DAY)) == 0
-    assert len(PastWindows.of(BASELINE.slice(0, 0), DAY)) == 0
+    assert len(Past.of(REFERENCE.history, TEMPERATURE.name, long)) == 0
+    assert len(Past.of(REFERENCE.history, "nobody__knows", DAY)) == 0
+    assert len(Past.of(reference_of(BASELINE.slice(0, 0)).history, TEMPERATURE.name, DAY)) == 0
+
+
+def test_rows_are_cut_in_step_with_the_judged_window():
+    for start in (DAY.start, DAY.start + timedelta(hours=12)):
+        groups = rows_by_window(BASELINE, Window(start, start + timedelta(days=1)))
+        assert len(groups) > 100
+        for rows in groups:
+            asked = [BASELINE["event_timestamp"][int(row)].as_py() - (start - DAY.start) for row in rows]
+            assert {moment.date() for moment in asked} == {asked[0].date()}
+    assert rows_by_window(BASELINE.drop(["event_timestamp"]), DAY) == ()
+    assert rows_by_window(BASELINE.slice(0, 900), DAY) == ()
 
 
 @pytest.mark.parametrize("column", [WEEKDAY, TEMPERATURE], ids=lambda column: column.name)
 def test_a_usual_day_does_not_drift_from_a_year(column):
-    assert drift_of(column, one_day(), NO_PAST).drifted
-    assert not drift_of(column, one_day(), PAST).drifted
+    assert drift_of(column, one_day(), known=False).drifted
+    assert not drift_of(column, one_day()).drifted
 
 
 def test_a_day_beyond_all_others_is_a_fault():
     # Its PSI is that of any day within one decile: of how far beyond it says nothing.
-    assert not drift_of(TEMPERATURE, one_day(90.0), PAST).drifted
-    assert faults_of(one_day(90.0), PAST) == {TEMPERATURE.name}
+    assert not drift_of(TEMPERATURE, one_day(90.0)).drifted
+    assert faults_of(one_day(90.0)) == {TEMPERATURE.name}
 
 
 def test_a_steady_column_keeps_its_threshold():
-    steady = Column(name="a__b", dtype="float64")
-    before = BASELINE.append_column("a__b", pa.array(random.normal(size=BASELINE.num_rows)))["a__b"]
+    # Days of fifty rows differ by chance; that is taken off before a day of 800 is held against them.
+    steady = FeatureSchema(columns=(TEMPERATURE,))
+    rows = BASELINE.set_column(2, TEMPERATURE.name, pa.array(random.normal(size=BASELINE.num_rows)))
+    reference = reference_of(rows, steady)
 
     def judge(shift):
-        now = pa.chunked_array([random.normal(shift, 1, 800)])
-        return measure_drift(steady, before, now, RULES, importance=1, past=PAST)
+        now = pa.table({TEMPERATURE.name: random.normal(shift, 1, 800)})
+        return drift_of(TEMPERATURE, now, reference=reference)
 
     assert judge(0.7).threshold == RULES.effect
     assert judge(0.7).drifted
@@ -120,16 +130,16 @@ def test_a_steady_column_keeps_its_threshold():
 def test_what_days_show_now_and_then_is_no_fault():
     calm = one_day().set_column(3, GUST.name, pa.nulls(800, pa.float64()))
 
-    assert faults_of(calm, NO_PAST) == {WEEKDAY.name, GUST.name}
-    assert faults_of(calm, PAST) == set()
+    assert faults_of(calm, known=False) == {WEEKDAY.name, GUST.name}
+    assert faults_of(calm) == set()
 
 
 def test_what_no_day_showed_is_a_fault():
     broken = one_day().set_column(2, TEMPERATURE.name, pa.nulls(800, pa.float64()))
     stuck = one_day().set_column(2, TEMPERATURE.name, pa.array([12.0] * 800))
 
-    assert faults_of(broken, PAST) == {TEMPERATURE.name}
-    assert faults_of(stuck, PAST) == {TEMPERATURE.name}
+    assert faults_of(broken) == {TEMPERATURE.name}
+    assert faults_of(stuck) == {TEMPERATURE.name}
 
 
 def test_a_metric_of_single_days_varies_more_than_that_of_all():
