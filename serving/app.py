@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knownat.clock import Clock
 from serving.bodies import MAX_BODY_BYTES
@@ -17,10 +21,13 @@ from serving.errors import ApiError
 from serving.health import Drain, Readiness
 from serving.lanes import Lane
 from serving.metrics import Metrics
-from serving.openapi import LABELS_BODY, PREDICT_BODY, LabelsAnswer, PredictAnswer, refusals
+from serving.openapi import LABELS_BODY, LabelsAnswer, describe, refusals
+from serving.predict_route import PredictRoute
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
-from serving.routes import Routes, error_response, watch_deployment
+from serving.predictions import Answering
+from serving.responses import error_response
+from serving.routes import Routes, watch_deployment
 from serving.served import ServedModels
 
 
@@ -29,9 +36,31 @@ class Limits:
     """How much a request may be and take."""
 
     max_body_bytes: int = MAX_BODY_BYTES
-    read_seconds: float = 10.0
     score_seconds: float = 30.0
     watch_seconds: float = 1.0
+
+
+class ScorerApp(FastAPI):
+    """A FastAPI app whose predictions do not pass through its stack, only through its description."""
+
+    def __init__(self, predict: ASGIApp, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._predict = predict
+        # Here for what the router says of it: another method is 405.
+        self.router.routes.append(Route("/v1/models/{model}/predict", predict, methods=["POST"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/predict"):
+            await self._predict(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Describe every route, the predictions' by hand."""
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -48,17 +77,15 @@ def create_app(
     The caller opens and closes the log; the app watches the deployment while it runs.
     """
     limits = limits or Limits()
-    reading = Lane("read", deadline=limits.read_seconds)
     scoring = Lane("score", deadline=limits.score_seconds)
+    metrics = Metrics(models, book)
+    predict = PredictRoute(models, Answering(ids, clock), scoring, metrics, limits.max_body_bytes)
     routes = Routes(
-        models=models,
         book=book,
         ids=ids,
         clock=clock,
-        reading=reading,
-        scoring=scoring,
-        metrics=Metrics(models, book),
-        readiness=Readiness(models, book, reading, drain or Drain()),
+        metrics=metrics,
+        readiness=Readiness(models, book, drain or Drain()),
         max_body_bytes=limits.max_body_bytes,
     )
 
@@ -71,25 +98,23 @@ def create_app(
             watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await watcher
-            reading.close()
             scoring.close()
 
     # The pages of /docs load scripts from elsewhere; /openapi.json needs nothing.
-    app = FastAPI(title="knownat scorer", version=version("knownat"), lifespan=lifespan,
-                  docs_url=None, redoc_url=None)  # fmt: skip
+    app = ScorerApp(
+        ServerErrorMiddleware(predict, handler=routes.refuse),
+        title="knownat scorer",
+        version=version("knownat"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     _add_routes(app, routes)
     _add_refusals(app, routes)
     return app
 
 
 def _add_routes(app: FastAPI, routes: Routes) -> None:
-    app.post(
-        "/v1/models/{model}/predict",
-        summary="Predict one row or many",
-        response_model=None,
-        responses={200: {"model": PredictAnswer}, **refusals(404, 413, 422, 500, 503)},
-        openapi_extra=PREDICT_BODY,
-    )(routes.predict)
     app.post(
         "/v1/labels",
         summary="Report what became true, by prediction id",
@@ -106,7 +131,9 @@ def _add_refusals(app: FastAPI, routes: Routes) -> None:
     async def refuse_route(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 422
         phrase = HTTPStatus(status).phrase
-        return error_response(status, phrase.lower().replace(" ", "_"), f"{phrase}.", [])
+        refusal = ApiError(f"{phrase}.")
+        refusal.status, refusal.code = status, phrase.lower().replace(" ", "_")
+        return error_response(refusal)
 
     app.exception_handler(ApiError)(routes.refuse)
     app.exception_handler(Exception)(routes.refuse)

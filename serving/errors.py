@@ -2,6 +2,7 @@
 
 * ApiError
   - BadRequest         422  the body is not what this route takes; lists problems, never values
+  - UnknownPath        404  nothing is there
   - UnknownModel       404  no such model is served; lists those that are
   - BodyTooLarge       413  the body is over the limit
   - StoreUnavailable   503  the features could not be read
@@ -9,7 +10,8 @@
   - LogUnavailable     503  a label could not be kept
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 class ApiError(Exception):
@@ -22,6 +24,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = tuple(details)
+        self.headers: Mapping[str, str] = MappingProxyType({})
 
 
 class BadRequest(ApiError):
@@ -29,6 +32,13 @@ class BadRequest(ApiError):
 
     status = 422
     code = "bad_request"
+
+
+class UnknownPath(ApiError):
+    """Nothing is there."""
+
+    status = 404
+    code = "not_found"
 
 
 class UnknownModel(ApiError):

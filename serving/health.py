@@ -3,14 +3,11 @@
 import time
 from dataclasses import dataclass, field
 
-from knownat.contract.read_plan import ReadPlan, Status
-from serving.lanes import Lane, LaneFailed
 from serving.prediction_log import LogBook
+from serving.reading import store_problem
 from serving.served import ServedModel, ServedModels
 
 _PROBE_SECONDS = 1.0
-# Valid keys that no entity has; reading them proves the store without touching anyone's row.
-_NOBODY: dict[str, str | int] = {"string": "\x01nobody", "int64": -(2**63)}
 
 
 @dataclass
@@ -30,7 +27,6 @@ class Readiness:
 
     models: ServedModels
     book: LogBook
-    reading: Lane
     drain: Drain
     _probed: dict[str, tuple[float, str | None]] = field(default_factory=dict)
 
@@ -56,16 +52,6 @@ class Readiness:
         probed_at, problem = self._probed.get(model.name, (0.0, None))
         if model.name in self._probed and time.monotonic() - probed_at < _PROBE_SECONDS:
             return problem
-        keys = _nobody(model.plan)
-        try:
-            read = await self.reading.run(lambda: model.reader.read(keys, now_us))
-            unread = [view for view, status in read.status.items() if Status.UNAVAILABLE in status]
-            problem = f"views {unread} cannot be read" if unread else None
-        except LaneFailed as error:
-            problem = f"not readable: {error}"
+        problem = await store_problem(model.features, model.plan, now_us)
         self._probed[model.name] = (time.monotonic(), problem)
         return problem
-
-
-def _nobody(plan: ReadPlan) -> dict[str, list[str | int]]:
-    return {name: [_NOBODY[dtype]] for name, dtype in plan.request_keys.items()}

@@ -1,15 +1,19 @@
-"""Threads beside the event loop, so that one slow read never blocks the answer to a health check."""
+"""Threads beside the event loop, so that one slow call never blocks the answer to a health check."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from typing import TypeVar
+
+from knownat.errors import KnownatError
+from serving.errors import ApiError
 
 T = TypeVar("T")
 
 
 class LaneFailed(Exception):
-    """The call raised; the cause is its error."""
+    """The call raised something that has no name here; the cause is its error."""
 
 
 class LaneLate(LaneFailed):
@@ -23,26 +27,46 @@ class Lane:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._deadline = deadline
 
-    async def run(self, call: Callable[[], T]) -> T:
-        """Run a call on the thread and wait for it, at most until the deadline.
+    async def run(self, call: Callable[[], T], *, deadline: float | None = None) -> T:
+        """Run a call on the thread and wait for it without blocking the loop, at most until the deadline.
 
         Raises
         ------
+        ApiError, KnownatError
+            If the call raised one.
         LaneLate
             At the deadline. A call that has not begun is dropped, so a stuck one gathers no queue.
         LaneFailed
-            If the call raised anything at all.
+            If the call raised anything else.
         """
+        seconds = self._deadline if deadline is None else deadline
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
-        done, _ = await asyncio.wait({future}, timeout=self._deadline)
+        done, _ = await asyncio.wait({future}, timeout=seconds)
         if not done:
             future.cancel()
-            raise LaneLate(f"no answer within {self._deadline:g} s")
-        # Looked at, not caught: whatever a store's client raises, the request gets a named answer.
-        if (error := future.exception()) is not None:
-            raise LaneFailed(type(error).__name__) from error
-        return future.result()
+            raise _late(seconds)
+        return _result(future.exception(), future.result)
+
+    def wait(self, call: Callable[[], T]) -> T:
+        """Do as :meth:`run` does, from another thread than the loop's."""
+        future: Future[T] = self._pool.submit(call)
+        done, _ = wait_for({future}, timeout=self._deadline)
+        if not done:
+            future.cancel()
+            raise _late(self._deadline)
+        return _result(future.exception(), future.result)
 
     def close(self) -> None:
         """Let the thread go; a call that hangs is left behind."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(error: BaseException | None, result: Callable[[], T]) -> T:
+    # Looked at, not caught: whatever a store's client raises, the request gets a named answer.
+    if error is None or isinstance(error, (ApiError, KnownatError)):
+        return result()
+    raise LaneFailed(type(error).__name__) from error
+
+
+def _late(seconds: float) -> LaneLate:
+    return LaneLate(f"no answer within {seconds:g} s")

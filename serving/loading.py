@@ -1,7 +1,8 @@
 """Make a release ready to answer, after another process has survived loading it."""
 
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from knownat.contract.prediction_log import prediction_schema
@@ -10,10 +11,15 @@ from knownat.contract.release import Deployed, read_release
 from knownat.errors import ReleaseError
 from knownat.scoring.scorer import Scorer
 from knownat.scoring.trial import trial_load
+from serving.lanes import Lane
 from serving.prediction_log import LogBook
+from serving.reading import features_of
 from serving.served import ServedModel
 
 OpenReader = Callable[[ReadPlan], FeatureReader]
+
+# A reader on a thread knows no deadline of its own.
+_READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class ReleaseLoader:
     open_reader: OpenReader
     book: LogBook
     trial: Callable[[Path, str], None] = trial_load
+    reading: Lane = field(default_factory=lambda: Lane("read", deadline=_READ_SECONDS))
 
     def __call__(self, model: str, deployed: Deployed) -> ServedModel:
         """Load the version whose manifest has the deployed digest.
@@ -43,12 +50,17 @@ class ReleaseLoader:
         if release.manifest.spec.task == "multiclass":
             raise ReleaseError(f"{path}: a multiclass model has no single score to serve; score it in batch.")
         plan = release.plan
-        return ServedModel(
+        return ServedModel.of(
+            deployed,
             name=model,
-            version=deployed.version,
-            digest=deployed.digest,
             plan=plan,
             scorer=Scorer.load(release),
-            reader=self.open_reader(plan),
+            features=features_of(model, plan, self.open_reader(plan), self.reading),
             log=self.book.predictions(model, deployed.version, prediction_schema(plan)),
+            new_id=new_request_id,
         )
+
+
+def new_request_id() -> str:
+    """Name a request that came without a name of its own."""
+    return secrets.token_hex(8)

@@ -1,86 +1,75 @@
-"""What the scorer tells Prometheus; its own registry, so two apps in one process never share a number."""
+"""What the scorer tells Prometheus, gathered when it is asked: answering only adds to plain integers."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from serving.prediction_log import LogBook
-from serving.predictions import Answer
 from serving.served import ServedModel, ServedModels
-
-_LATENCY_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+from serving.tallies import LATENCY_US
 
 
 class Metrics:
-    """Counts requests, rows, view statuses and ages; reads the log's own books when scraped."""
+    """Counts requests; reads tallies and the log's own books when scraped."""
 
     def __init__(self, models: ServedModels, book: LogBook) -> None:
+        # A registry of its own, so that two apps in one process never share a number.
         self._registry = CollectorRegistry()
         self._models = models
-        self._requests = Counter(
-            "knownat_requests", "Requests, by route, model and HTTP status.", ["route", "model", "status"],
-            registry=self._registry,
-        )  # fmt: skip
-        self._seconds = Histogram(
-            "knownat_predict_seconds", "Seconds from a predict request's arrival to its answer.", ["model"],
-            buckets=_LATENCY_SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self._rows = Counter(
-            "knownat_predictions", "Rows answered, by model, version and whether degraded.",
-            ["model", "version", "degraded"], registry=self._registry,
-        )  # fmt: skip
-        self._statuses = Counter(
-            "knownat_view_reads", "Rows read from a view, by what became of them.",
-            ["model", "view", "status"], registry=self._registry,
-        )  # fmt: skip
-        self._ages = Gauge(
-            "knownat_view_age_seconds", "Age of the oldest row of a view in the last request that found one.",
-            ["model", "view"], registry=self._registry,
-        )  # fmt: skip
-        self._registry.register(_Books(models, book))
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._registry.register(_Gathered(models, book, self._requests))
 
     def observe_request(self, route: str, model: str, status: int) -> None:
         """Count one request; a model that is not served counts as 'unknown', so that names stay few."""
         known = model if not model or model in self._models.current else "unknown"
-        self._requests.labels(route, known, str(status)).inc()
-
-    def observe_answer(self, model: ServedModel, answer: Answer, *, now_us: int, elapsed_us: int) -> None:
-        """Count the rows of one answer and what became of their views."""
-        self._seconds.labels(model.name).observe(elapsed_us / 1e6)
-        for degraded in (False, True):
-            rows = answer.degraded.count(degraded)
-            self._rows.labels(model.name, model.version, str(degraded).lower()).inc(rows)
-        for view, statuses in answer.read.status.items():
-            for status in set(statuses):
-                self._statuses.labels(model.name, view, status.value).inc(statuses.count(status))
-            if events := [event for event in answer.read.event_us[view] if event is not None]:
-                self._ages.labels(model.name, view).set((now_us - min(events)) / 1e6)
+        self._requests[route, known, status] += 1
 
     def exposition(self) -> bytes:
         """Render everything in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class _Books(Collector):
-    """What is counted elsewhere, read at the moment of a scrape."""
+class _Gathered(Collector):
+    """Everything that is counted elsewhere, read at the moment of a scrape."""
 
-    def __init__(self, models: ServedModels, book: LogBook) -> None:
+    def __init__(self, models: ServedModels, book: LogBook, requests: Counter[tuple[str, str, int]]) -> None:
         self._models = models
         self._book = book
+        self._requests = requests
 
     def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "knownat_requests",
+            "Requests, by route, model and HTTP status.",
+            labels=["route", "model", "status"],
+        )
+        for (route, model, status), times in sorted(self._requests.items()):
+            requests.add_metric([route, model, str(status)], times)
+        yield requests
+        served = list(self._models.current.values())
+        yield from _answers(served)
+        yield from _views(served)
+        yield from self._deployment(served)
         yield from self._log()
-        served = GaugeMetricFamily(
+
+    def _deployment(self, served: list[ServedModel]) -> Iterator[Metric]:
+        versions = GaugeMetricFamily(
             "knownat_model_served", "The version that serves.", labels=["model", "version"]
         )
-        for model in self._models.current.values():
-            served.add_metric([model.name, model.version], 1)
+        for model in served:
+            versions.add_metric([model.name, model.version], 1)
         refused = GaugeMetricFamily("knownat_refused", "Deployed and not taken up.", labels=["model"])
         for name in self._models.problems:
             refused.add_metric([name], 1)
-        yield from (served, refused)
+        yield from (versions, refused)
 
     def _log(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("knownat_log_accepted", "Rows given to the log.", labels=["log"])
@@ -94,3 +83,46 @@ class _Books(Collector):
             for reason, rows in counts.dropped.items():
                 dropped.add_metric([name, reason], rows)
         yield from (accepted, written, dropped)
+
+
+def _answers(served: list[ServedModel]) -> Iterator[Metric]:
+    seconds = HistogramMetricFamily(
+        "knownat_predict_seconds",
+        "Seconds from a predict request's arrival to its logged answer.",
+        labels=["model", "version"],
+    )
+    rows = CounterMetricFamily(
+        "knownat_predictions",
+        "Rows answered, by model, version and whether degraded.",
+        labels=["model", "version", "degraded"],
+    )
+    for model in served:
+        tally, total, buckets = model.tally, 0, []
+        for bound, times in zip(LATENCY_US, tally.buckets, strict=False):
+            total += times
+            buckets.append((repr(bound / 1e6), total))
+        buckets.append(("+Inf", total + tally.buckets[-1]))
+        seconds.add_metric([model.name, model.version], buckets, tally.elapsed_us / 1e6)
+        for degraded, number in (("false", tally.rows - tally.degraded), ("true", tally.degraded)):
+            rows.add_metric([model.name, model.version, degraded], number)
+    yield from (seconds, rows)
+
+
+def _views(served: list[ServedModel]) -> Iterator[Metric]:
+    reads = CounterMetricFamily(
+        "knownat_view_reads",
+        "Rows read from a view, by what became of them.",
+        labels=["model", "version", "view", "status"],
+    )
+    ages = GaugeMetricFamily(
+        "knownat_view_age_seconds",
+        "Age of the oldest row of a view in the last answer that had one.",
+        labels=["model", "version", "view"],
+    )
+    for model in served:
+        for view, counts in model.tally.statuses().items():
+            for status, number in counts.items():
+                reads.add_metric([model.name, model.version, view, status.value], number)
+        for view, age in model.tally.ages_seconds().items():
+            ages.add_metric([model.name, model.version, view], age)
+    yield from (reads, ages)

@@ -1,5 +1,6 @@
 """The HTTP interface as OpenAPI describes it; requests are checked by hand, so they are described by hand."""
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -124,7 +125,39 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
+_PREDICT_PATH = "/v1/models/{model}/predict"
+_MODELS = (PredictAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
+
+
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the predictions to what the app says of its other routes."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for model in _MODELS:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    document["paths"] = {_PREDICT_PATH: {"post": _PREDICT}, **document["paths"]}
+    return document
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+_PREDICT: dict[str, Any] = {
+    "summary": "Predict one row or many",
+    "operationId": "predict",
+    "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+    **PREDICT_BODY,
+    "responses": {
+        "200": {"description": "The predictions, in order.", "content": _content(PredictAnswer)},
+        **{
+            str(status): {"description": HTTPStatus(status).phrase, "content": _content(ErrorAnswer)}
+            for status in (404, 413, 422, 500, 503)
+        },
+    },
+}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

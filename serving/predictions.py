@@ -1,20 +1,23 @@
 """From a question and the rows it read to an answer and its log rows."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
+import msgspec
 
 from knownat.clock import Clock
-from knownat.contract.prediction_log import prediction_schema
+from knownat.contract.prediction_log import Role
 from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import RowsNotConserved
+from knownat.stores.packed_read import OneRow
+from serving.decoding import OneQuestion
+from serving.log_rows import Answered, Asked
 from serving.prediction_ids import PredictionIds
 from serving.questions import Question
-from serving.served import Columns, ServedModel
+from serving.served import ServedModel
+
+encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -31,78 +34,109 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """n predictions of one request, in its order."""
+class ManyAnswered:
+    """The answer to many rows, and what is to be counted of it."""
 
-    ids: list[str]
-    scores: list[float]
-    degraded: list[bool]
+    content: bytes
     read: ReadResult
+    degraded: Sequence[bool]
+    elapsed_us: int
 
 
-def predict(
-    model: ServedModel,
-    question: Question,
-    read: ReadResult,
-    *,
-    moment: Moment,
-    ids: PredictionIds,
-    clock: Clock,
-) -> Answer:
-    """Score what was read and log it; when this returns, each row is in the journal or counted as dropped.
+@dataclass(frozen=True)
+class Answering:
+    """Makes answers; when one returns, its rows are in the journal or counted as dropped."""
 
-    Raises
-    ------
-    RowsNotConserved
-        If the read gave other rows than the question asked for.
-    """
-    _refuse_other_rows(read, question.rows)
-    inputs = dict(question.inputs)
-    if (question_time := model.plan.question_time_input) is not None:
-        inputs[question_time] = [moment.now_us] * question.rows
-    columns = model.scorer.columns(read.values, inputs)
-    scores = model.scorer.score(columns)
-    answer = Answer(
-        ids.issue(model.name, question.rows), scores.tolist(), _degraded(read, question.rows), read
-    )
-    fed = {**columns, **inputs}
-    model.log.append(_log_rows(model, question, answer, fed, moment=moment, logged_us=clock.now_us()))
-    return answer
+    ids: PredictionIds
+    clock: Clock
 
+    def one(
+        self, model: ServedModel, role: Role, question: OneQuestion, row: OneRow, moment: Moment
+    ) -> bytes:
+        """Score one row, log it and count it.
 
-def nothing_was_read(read: ReadResult) -> bool:
-    """Whether the store could not be asked for a single row of a single view."""
-    statuses = [status for column in read.status.values() for status in column]
-    return bool(statuses) and all(status is Status.UNAVAILABLE for status in statuses)
+        Raises
+        ------
+        KnownatError
+            If the release cannot score the row.
+        """
+        now_us = moment.now_us
+        inputs = model.inputs_at(question.inputs, now_us)
+        scored = model.scorer.score_one(row.values, inputs)
+        (score,) = scored.scores
+        (prediction_id,) = self.ids.issue(model.name, 1)
+        degraded = row.status != model.all_present
+        elapsed_us = moment.elapsed_us
+        logged = model.log_rows.one(
+            Asked(question.request_id, self.clock.now_us(), now_us, role, elapsed_us),
+            (prediction_id, degraded, score),
+            keys=question.keys.values(),
+            inputs=inputs,
+            row=row,
+            made=scored.made,
+        )
+        model.log.append((logged,))
+        model.tally.add(now_us, row.event_us, row.status, degraded=degraded)
+        model.tally.observe(elapsed_us)
+        views = _views(model, row.event_us, row.status, now_us)
+        return _document(model, question.request_id, [_prediction(prediction_id, score, degraded, views)])
 
+    def many(
+        self, model: ServedModel, role: Role, question: Question, read: ReadResult, moment: Moment
+    ) -> ManyAnswered:
+        """Score n rows together, in their order, and log them; :func:`count` counts them.
 
-def document(model: ServedModel, question: Question, answer: Answer, now_us: int) -> dict[str, object]:
-    """Lay an answer out as it goes over the wire."""
-    views = [
-        [
-            {"status": status, "age_seconds": None if event is None else (now_us - event) / 1e6}
-            for status, event in zip(
-                answer.read.status[view.name], answer.read.event_us[view.name], strict=True
-            )
+        Raises
+        ------
+        RowsNotConserved
+            If the read gave other rows than the question asked for.
+        KnownatError
+            If the release cannot score the rows.
+        """
+        rows, now_us = question.rows, moment.now_us
+        _refuse_other_rows(read, rows)
+        inputs = model.columns_at(question.inputs, rows, now_us)
+        columns = model.scorer.columns(read.values, inputs)
+        scores = model.scorer.score(columns).tolist()
+        statuses = [read.status[view] for view in model.tally.views]
+        degraded = [list(row) != model.all_present for row in zip(*statuses, strict=True)] or [False] * rows
+        answered = Answered(self.ids.issue(model.name, rows), degraded, scores)
+        elapsed_us = moment.elapsed_us
+        asked = Asked(question.request_id, self.clock.now_us(), now_us, role, elapsed_us)
+        fed = {**columns, **inputs}
+        model.log.append(
+            model.log_rows.many(asked, answered, keys=question.keys, read=read, columns=fed, inputs=[*inputs])
+        )
+        events = zip(*(read.event_us[view] for view in model.tally.views), strict=True)
+        by_row = zip(answered.ids, scores, degraded, events, zip(*statuses, strict=True), strict=True)
+        predictions = [
+            _prediction(prediction_id, score, worse, _views(model, event_us, status, now_us))
+            for prediction_id, score, worse, event_us, status in by_row
         ]
-        for view in model.plan.views
-    ]
-    names = [view.name for view in model.plan.views]
+        return ManyAnswered(_document(model, question.request_id, predictions), read, degraded, elapsed_us)
+
+
+def count(model: ServedModel, answer: ManyAnswered, now_us: int) -> None:
+    """Add an answer of many rows to its model's tally; only the event loop's thread does."""
+    model.tally.add_many(now_us, answer.read, answer.degraded)
+    model.tally.observe(answer.elapsed_us)
+
+
+def _document(model: ServedModel, request_id: str, predictions: list[dict[str, object]]) -> bytes:
+    named = {"model": model.name, "version": model.version, "request_id": request_id}
+    return encode({**named, "predictions": predictions})
+
+
+def _prediction(prediction_id: str, score: float, worse: bool, views: dict[str, object]) -> dict[str, object]:
+    return {"prediction_id": prediction_id, "score": score, "degraded": worse, "views": views}
+
+
+def _views(
+    model: ServedModel, event_us: Sequence[int | None], status: Sequence[Status], now_us: int
+) -> dict[str, object]:
     return {
-        "model": model.name,
-        "version": model.version,
-        "request_id": question.request_id,
-        "predictions": [
-            {
-                "prediction_id": prediction_id,
-                "score": score,
-                "degraded": degraded,
-                "views": {name: view[row] for name, view in zip(names, views, strict=True)},
-            }
-            for row, (prediction_id, score, degraded) in enumerate(
-                zip(answer.ids, answer.scores, answer.degraded, strict=True)
-            )
-        ],
+        view: {"status": found, "age_seconds": None if event is None else (now_us - event) / 1e6}
+        for view, found, event in zip(model.tally.views, status, event_us, strict=True)
     }
 
 
@@ -111,57 +145,3 @@ def _refuse_other_rows(read: ReadResult, rows: int) -> None:
         for name, column in columns.items():
             if len(column) != rows:
                 raise RowsNotConserved(f"'{name}' came back with {len(column)} rows for {rows} entities.")
-
-
-def _degraded(read: ReadResult, rows: int) -> list[bool]:
-    """Whether any view of a row gave no current value: the model then answers from what is left."""
-    return [any(status[row] is not Status.PRESENT for status in read.status.values()) for row in range(rows)]
-
-
-def _log_rows(
-    model: ServedModel,
-    question: Question,
-    answer: Answer,
-    fed: Columns,
-    *,
-    moment: Moment,
-    logged_us: int,
-) -> list[tuple[object, ...]]:
-    read, rows = answer.read, question.rows
-    known: dict[str, Sequence[object]] = {
-        "prediction_id": answer.ids,
-        "request_id": [question.request_id] * rows,
-        "logged_at": [logged_us] * rows,
-        "event_timestamp": [moment.now_us] * rows,
-        "model": [model.name] * rows,
-        "version": [model.version] * rows,
-        "role": [model.role.value] * rows,
-        "degraded": answer.degraded,
-        "score": answer.scores,
-    }
-    known |= {f"key__{name}": values for name, values in question.keys.items()}
-    known |= {f"input__{i.name}": fed[i.name] for i in model.plan.request_inputs}
-    for view in model.plan.views:
-        served = f"served__{view.name}__"
-        known[f"{served}event_timestamp"] = read.event_us[view.name]
-        known[f"{served}created_timestamp"] = read.created_us[view.name]
-        known[f"{served}status"] = [status.value for status in read.status[view.name]]
-    known["latency_us"] = [moment.elapsed_us] * rows
-    schema = prediction_schema(model.plan)
-    columns = [_as_logged(field.type, known.get(field.name, fed.get(field.name, ()))) for field in schema]
-    return list(zip(*columns, strict=True))
-
-
-def _as_logged(kind: pa.DataType, values: Sequence[object]) -> Sequence[object]:
-    """Undo what Feast and NumPy make of values: integers that came as floats, scalars with a dtype."""
-    if kind == pa.int64():
-        return [_integer(value) for value in values]
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
-
-
-def _integer(value: object) -> object:
-    if isinstance(value, float):
-        if math.isnan(value):  # a null among integers arrives so
-            return None
-        return int(value) if value.is_integer() else value
-    return value.item() if isinstance(value, np.generic) else value

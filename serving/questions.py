@@ -1,7 +1,6 @@
 """A prediction request, checked value by value: nothing is coerced, nothing unknown is passed over."""
 
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,8 +29,8 @@ class Question:
     rows: int
 
 
-def read_question(document: Mapping[str, object], plan: ReadPlan) -> Question:
-    """Check a request against what the release needs.
+def read_question(document: Mapping[str, object], plan: ReadPlan, *, new_id: Callable[[], str]) -> Question:
+    """Check a request against what the release needs; one without a ``request_id`` gets a new one.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def read_question(document: Mapping[str, object], plan: ReadPlan) -> Question:
         if problems.full:
             break
     problems.refuse()
-    return Question(_request_id(document), keys, inputs, len(rows))
+    return Question(_request_id(document, new_id), keys, inputs, len(rows))
 
 
 def _rows_of(document: Mapping[str, object]) -> Sequence[object]:
@@ -72,10 +71,10 @@ def _rows_of(document: Mapping[str, object]) -> Sequence[object]:
     return rows
 
 
-def _request_id(document: Mapping[str, object]) -> str:
+def _request_id(document: Mapping[str, object], new_id: Callable[[], str]) -> str:
     given = document.get("request_id")
     if given is None:
-        return secrets.token_hex(8)
+        return new_id()
     if not (isinstance(given, str) and 0 < len(given) <= _REQUEST_ID_CHARACTERS and given.isprintable()):
         raise BadRequest(f"'request_id' must be 1 to {_REQUEST_ID_CHARACTERS} printable characters.")
     return given

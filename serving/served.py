@@ -4,18 +4,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from knownat.contract.prediction_log import Role
-from knownat.contract.read_plan import FeatureReader, ReadPlan
+from knownat.contract.read_plan import ReadPlan, Status
 from knownat.contract.release import Deployed, Deployment, read_deployment
 from knownat.errors import KnownatError, ReleaseError
+from knownat.scoring.row_program import ScoredRow
+from serving.decoding import Decoder
 from serving.errors import UnknownModel
+from serving.log_rows import LogRows
 from serving.prediction_log import RowLog
+from serving.reading import Features
+from serving.tallies import Tally
 
 _logger = logging.getLogger(__name__)
 
@@ -33,19 +37,70 @@ class Scoring(Protocol):
         """Score n rows of model columns."""
         ...
 
+    def score_one(self, stored: Sequence[object], inputs: Sequence[object]) -> ScoredRow:
+        """Score one row, its values and inputs in the plan's order."""
+        ...
+
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A release that answers: its plan, its score, its features and its log."""
+    """A release that answers: its plan, its score, its features, its log and its books."""
 
     name: str
     version: str
     digest: str
     plan: ReadPlan
     scorer: Scoring
-    reader: FeatureReader
+    features: Features
     log: RowLog
-    role: Role = Role.CHAMPION
+    decoder: Decoder
+    log_rows: LogRows
+    tally: Tally
+    all_present: list[Status]
+    """The statuses of a row of which every view has a current value."""
+    time_at: int | None
+    """Where among its inputs the question's time stands."""
+
+    @classmethod
+    def of(
+        cls,
+        deployed: Deployed,
+        *,
+        name: str,
+        plan: ReadPlan,
+        scorer: Scoring,
+        features: Features,
+        log: RowLog,
+        new_id: Callable[[], str],
+    ) -> Self:
+        """Make a release ready to answer."""
+        inputs = [i.name for i in plan.request_inputs]
+        return cls(
+            name=name,
+            version=deployed.version,
+            digest=deployed.digest,
+            plan=plan,
+            scorer=scorer,
+            features=features,
+            log=log,
+            decoder=Decoder(plan, new_id=new_id),
+            log_rows=LogRows(name, deployed.version, plan),
+            tally=Tally(plan),
+            all_present=[Status.PRESENT] * len(plan.views),
+            time_at=inputs.index(plan.question_time_input) if plan.question_time_input is not None else None,
+        )
+
+    def inputs_at(self, sent: list[object], now_us: int) -> list[object]:
+        """Return one row's inputs in the plan's order, the question's time among them."""
+        if self.time_at is None:
+            return sent
+        return [*sent[: self.time_at], now_us, *sent[self.time_at :]]
+
+    def columns_at(self, sent: Columns, rows: int, now_us: int) -> dict[str, Sequence[object]]:
+        """Return n rows' inputs by name in the plan's order, the question's time among them."""
+        now = [now_us] * rows
+        names = [i.name for i in self.plan.request_inputs]
+        return {name: now if name == self.plan.question_time_input else sent[name] for name in names}
 
 
 Load = Callable[[str, Deployed], ServedModel]

@@ -1,6 +1,5 @@
 """A scorer over made-up features: small, exact, and able to fail on demand."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +21,16 @@ from knownat.contract.read_plan import (
     Status,
 )
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
+from knownat.scoring.row_program import ScoredRow
 from serving.app import Limits, create_app
 from serving.health import Drain
+from serving.lanes import Lane
+from serving.loading import new_request_id
 from serving.prediction_ids import PredictionIds, open_prediction_ids
 from serving.prediction_log import LogBook
+from serving.reading import features_of
 from serving.served import ServedModel, ServedModels
+from tests.serving.asking import ask
 
 NOW_US = 1_381_838_400_000_000  # 2013-10-15 12:00 UTC
 MINUTE_US = 60_000_000
@@ -136,6 +140,13 @@ class SumScorer:
         ]
         return {**stored, **inputs, "request__total": totals}
 
+    def score_one(self, stored, inputs):
+        names = [view.column(f.name) for view in PLAN.views for f in view.features]
+        given = {name: [value] for name, value in zip(names, stored, strict=True)}
+        asked = {i.name: [value] for i, value in zip(PLAN.request_inputs, inputs, strict=True)}
+        columns = self.columns(given, asked)
+        return ScoredRow(self.score(columns).tolist(), list(columns["request__total"]))
+
     def score(self, columns: Mapping[str, Sequence[object]] | pa.Table):
         self.fed.append(dict(columns))
         numbers = ["customer_orders__order_value_mean_30d", "request__total", "discount"]
@@ -161,12 +172,7 @@ class Service:
     def ask(self, method: str, path: str, **given: object) -> httpx.Response:
         """Make one request to the app."""
 
-        async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://scorer") as client:
-                return await client.request(method, path, **given)
-
-        return asyncio.run(go())
+        return ask(self.app, method, path, **given)
 
     def predict(self, body: object = None, **given: object) -> httpx.Response:
         """Ask for a prediction of the basket model."""
@@ -180,14 +186,26 @@ def deploy(root: Path, version: str = "1", model: str = "basket", digest: str = 
     write_deployment(root / "deployment.json", Deployment(models={model: ModelDeployment(champion=champion)}))
 
 
-def build_service(root: Path, *, limits: Limits | None = None, max_bytes: int = 64 << 20) -> Service:
+def build_service(
+    root: Path, *, limits: Limits | None = None, read_seconds: float = 10.0, max_bytes: int = 64 << 20
+) -> Service:
     """Build an app over made-up features and a real log below ``root``."""
     reader, scorer, clock, drain = InMemoryFeatures(), SumScorer(), FixedClock(NOW_US), Drain()
     book = LogBook(root / "predictions", max_bytes=max_bytes)
 
+    reading = Lane("read", deadline=read_seconds)
+
     def load(model: str, deployed: Deployed) -> ServedModel:
         log = book.predictions(model, deployed.version, prediction_schema(PLAN))
-        return ServedModel(model, deployed.version, deployed.digest, PLAN, scorer, reader, log)
+        return ServedModel.of(
+            deployed,
+            name=model,
+            plan=PLAN,
+            scorer=scorer,
+            features=features_of(model, PLAN, reader, reading),
+            log=log,
+            new_id=new_request_id,
+        )
 
     deploy(root)
     models = ServedModels(root / "deployment.json", load)

@@ -93,6 +93,7 @@ def fill(made: MadeWorkspace, store: RowStore, *, at_us: int = NOW_US) -> None:
         table = pa.table({**keys, **columns, "event_timestamp": times, "created_timestamp": times})
         schema = RowSchema.of(keys={"customer": "int64"}, features=dict.fromkeys(names, "float64"))
         write_table(store, ViewName("shop", view), schema, table, now_us=at_us)
+        store.set_watermark(ViewName("shop", view), at_us)
         first += width
 
 

@@ -40,7 +40,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(service):
     status, told = ready(service)
 
     assert status == 503
-    assert told["store"] == {"basket": "not readable: ConnectionRefusedError"}
+    assert told["store"] == {"basket": "The features of 'basket' could not be read: ConnectionRefusedError."}
     assert service.ask("GET", "/health/live").status_code == 200
 
 
@@ -89,7 +89,7 @@ def test_metrics_count_what_was_asked_and_answered(service):
     service.ask("POST", "/v1/models/secret/predict", json=ROW)
 
     requests = 'knownat_requests_total{model="%s",route="predict",status="%d"}'
-    views = 'knownat_view_reads_total{model="basket",status="%s",view="%s"}'
+    views = 'knownat_view_reads_total{model="basket",status="%s",version="1",view="%s"}'
     assert metric(service, requests % ("basket", 200)) == 1
     assert metric(service, requests % ("basket", 422)) == 1
     assert metric(service, requests % ("unknown", 404)) == 1
@@ -97,8 +97,10 @@ def test_metrics_count_what_was_asked_and_answered(service):
     assert metric(service, views % ("not_found", "product")) == 1
     assert metric(service, views % ("present", "product")) == 1
     assert metric(service, 'knownat_predictions_total{degraded="true",model="basket",version="1"}') == 1
-    assert metric(service, 'knownat_predict_seconds_count{model="basket"}') == 1
-    assert metric(service, 'knownat_view_age_seconds{model="basket",view="customer_orders"}') == 3660
+    assert metric(service, 'knownat_predict_seconds_count{model="basket",version="1"}') == 1
+    assert (
+        metric(service, 'knownat_view_age_seconds{model="basket",version="1",view="customer_orders"}') == 3660
+    )
     assert metric(service, 'knownat_log_accepted_total{log="basket/1"}') == 2
     assert metric(service, 'knownat_log_written_total{log="basket/1"}') == 2
     assert metric(service, 'knownat_model_served{model="basket",version="1"}') == 1

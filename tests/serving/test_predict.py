@@ -10,7 +10,6 @@ import pytest
 from knownat.clock import from_us
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.prediction_log import prediction_schema
-from serving.app import Limits
 from serving.openapi import ErrorAnswer, PredictAnswer
 from tests.serving.fakes import INPUTS, KEYS, MINUTE_US, NOW_US, PLAN, ROW, build_service
 
@@ -301,14 +300,15 @@ def test_rows_of_other_entities_are_never_taken_for_ours(service, monkeypatch):
 def test_a_model_that_cannot_score_says_so(service, monkeypatch):
     monkeypatch.setattr(service.scorer, "score", lambda columns: 1 / 0)
 
-    answer = service.predict()
+    alone, together = service.predict(), service.predict({"rows": [ROW] * 40})
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["message"] == "'basket' 1 could not score: ZeroDivisionError."
+    assert (alone.status_code, alone.json()["error"]["code"]) == (500, "internal")
+    assert (together.status_code, together.json()["error"]["code"]) == (500, "scoring_failed")
+    assert together.json()["error"]["message"] == "'basket' 1 could not score: ZeroDivisionError."
 
 
 def test_a_store_that_hangs_is_given_up_at_the_deadline(tmp_path, monkeypatch):
-    service, release = build_service(tmp_path, limits=Limits(read_seconds=0.05)), threading.Event()
+    service, release = build_service(tmp_path, read_seconds=0.05), threading.Event()
     monkeypatch.setattr(service.reader, "read", lambda keys, now: release.wait(30))
 
     answer = service.predict()
