@@ -80,13 +80,13 @@ def test_what_is_not_json_is_refused(content):
         Decoder(PLAN, new_id=lambda: "new").decode(content)
 
 
-@pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
-def test_a_refusal_names_every_problem_as_the_strict_reading_does(body, says):
+@pytest.mark.parametrize("body", [body for body, _ in REFUSED.values()], ids=REFUSED)
+def test_a_refusal_names_every_problem_as_the_strict_reading_does(body):
     content = json.dumps(body).encode()
     found = outcome(lambda: Decoder(PLAN, new_id=lambda: "new").decode(content))
 
+    assert isinstance(found, tuple)
     assert found == outcome(lambda: strictly(content, PLAN))
-    assert says in str(found)
 
 
 def test_one_row_is_one_question_in_either_shape():
