@@ -83,8 +83,9 @@ def _lay_out(folder: Path) -> Workspace:
     ignored = shutil.ignore_patterns("data", "__pycache__")
     shutil.copytree(ROOT / "feature_repo", repo, ignore=ignored, dirs_exist_ok=True)
     workspace = Workspace.at(repo)
-    for made_anew in ("registry.db", "registry.applied.json", "online_store.db"):
+    for made_anew in ("registry.db", "registry.applied.json"):
         (workspace.data / made_anew).unlink(missing_ok=True)
+    shutil.rmtree(workspace.data / "online_rows", ignore_errors=True)
     shutil.rmtree(workspace.predictions, ignore_errors=True)
     return workspace
 
