@@ -2,33 +2,36 @@
 
 A row is visible from ``max(event, created)``. Among the rows of a key that are visible at a time,
 the newest event wins, then the newest created, then the greatest packed payload
-(``knownat.stores.ties``).
+(``knownat.stores.ties``). ``knownat.stores.timeline`` says how that needs no inequality join.
 
-Two conditions need no inequality join. Walk a key's rows in order of visibility and keep a row
-only if its (event, created) is not below any before it: what is kept grows in both orders at
-once, so a plain as-of join on visibility finds the newest. In the order (visible, event,
-created), rows of equal event already are in order of created, so the walk compares events only.
+A table is read twice: its keys and times first, then, for the rows that were found, the columns that
+were asked for, a few at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from knownat.errors import RepoError, RowsNotConserved
+from knownat.stores.inquiry import Entities, Inquiry, Int64s, Ordered
+from knownat.stores.picking import Picked
 from knownat.stores.tables import (
     CREATED_US,
     EVENT_US,
+    POSITION,
     VISIBLE_US,
     FeatureTable,
     Window,
-    exact_microseconds,
-    key_type,
-    read_rows,
+    check_columns,
+    read_times,
 )
 from knownat.stores.ties import are_winners
+from knownat.stores.timeline import Flags, Leading, Numbers, Positions, Settle, Times, leading_rows
 
-_ROW, _PLACE, _ASKED, _KNOWN = "__row", "__place", "__asked_us", "__known_us"
+_READ_VALUES = 1 << 20
+"""How many values of a table are in memory at once while those that were found are picked."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,30 @@ class AsOf:
     expired: pl.Series
 
 
+@dataclass(frozen=True)
+class FoundRows:
+    """The row found for each example, by its position in the table, or -1."""
+
+    table: FeatureTable
+    positions: Int64s
+
+    def values(self, features: Sequence[str]) -> pl.DataFrame:
+        """Read columns of the rows that were found, in the examples' order.
+
+        Raises
+        ------
+        RepoError
+            If the table was rewritten since the rows were found.
+        """
+        return pl.DataFrame(list(self.columns(features)))
+
+    def columns(self, features: Sequence[str]) -> Iterator[pl.Series]:
+        """Read the columns one after the other. Raises the same as :meth:`values`."""
+        return read_columns(self.table, features, self.positions)
+
+
 def join_as_of(
-    examples: pl.DataFrame,
+    examples: pl.DataFrame | Inquiry,
     table: FeatureTable,
     *,
     features: Sequence[str],
@@ -61,6 +86,8 @@ def join_as_of(
 
     Parameters
     ----------
+    examples
+        The examples; as an ``Inquiry`` if several tables are joined with them.
     keys
         The table's keys and the examples' columns that hold them.
     event_timestamp
@@ -81,21 +108,93 @@ def join_as_of(
     RowsNotConserved
         If the join would return other rows than it was given.
     """
-    asked = _asked(examples, table, keys, event_timestamp, known_at or event_timestamp)
-    prune = bool(ttl_us) and not find_expired
-    window = Window(
-        until_us=_integer(asked[_KNOWN].max()),
-        event_from_us=_integer(asked[_ASKED].min(), minus=ttl_us) if prune else None,
+    question = _Question(
+        inquiry=examples if isinstance(examples, Inquiry) else Inquiry(examples),
+        keys=keys,
+        event_timestamp=event_timestamp,
+        known_at=known_at or event_timestamp,
+        ttl_us=ttl_us,
         created_cutoff=created_cutoff,
+        find_expired=find_expired,
     )
-    history = read_rows(table, features, window)
-    order = _drop_lost_ties(_in_order_of_visibility(history, table.keys), history, table, window)
-    rows = _match(asked, _walk(order, table.keys), table)
-    times = history.select(pl.col(EVENT_US, CREATED_US).gather(rows))
-    oldest = asked[_ASKED] - ttl_us
-    expired = (times[EVENT_US] < oldest).fill_null(value=False) & bool(ttl_us)
-    values = history.select(pl.col(list(features)).gather(rows.set(expired, None)))
-    return AsOf(values, times[EVENT_US], times[CREATED_US], expired)
+    rows, found = question.find(table)
+    picked = Picked.of(np.maximum(found.rows, 0), found.rows >= 0)
+    event_us, created_us = (picked.of_column(rows[name]) for name in (EVENT_US, CREATED_US))
+    expired = np.zeros(len(found.rows), dtype=np.bool_) if found.expired is None else found.expired
+    values = FoundRows(table, _positions(rows, found)).values(features)
+    return AsOf(values, event_us, created_us, pl.Series(expired))
+
+
+def find_as_of(
+    examples: Inquiry,
+    table: FeatureTable,
+    *,
+    keys: Mapping[str, str],
+    event_timestamp: str,
+    ttl_us: int = 0,
+    created_cutoff: bool = True,
+) -> FoundRows:
+    """Find each example's newest visible row as :func:`join_as_of` does, its columns yet to be read."""
+    question = _Question(
+        inquiry=examples,
+        keys=keys,
+        event_timestamp=event_timestamp,
+        known_at=event_timestamp,
+        ttl_us=ttl_us,
+        created_cutoff=created_cutoff,
+        find_expired=False,
+    )
+    return FoundRows(table, _positions(*question.find(table)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    inquiry: Inquiry
+    keys: Mapping[str, str]
+    event_timestamp: str
+    known_at: str
+    ttl_us: int
+    created_cutoff: bool
+    find_expired: bool
+
+    def find(self, table: FeatureTable) -> tuple[pl.DataFrame, Leading]:
+        self._check_columns(table)
+        entities = self.inquiry.entities(table, self.keys)
+        ordered = self.inquiry.ordered(table, self.keys, self.known_at)
+        asked_us = self.inquiry.times(self.event_timestamp)
+        rows = read_times(table, self._window(asked_us))
+        found = leading_rows(
+            ordered,
+            _times(rows, entities.codes_of(rows.select(table.keys), rows.height), cutoff=self.created_cutoff),
+            entities=entities.size,
+            oldest_us=self._oldest(ordered, asked_us) if self.ttl_us else None,
+            find_expired=self.find_expired,
+            settle=_settle(table, rows),
+        )
+        if len(found.rows) != self.inquiry.examples.height:
+            raise RowsNotConserved(
+                f"{table.name}: {self.inquiry.examples.height} examples in, {len(found.rows)} rows out."
+            )
+        return rows, found
+
+    def _oldest(self, ordered: Ordered, asked_us: Int64s) -> Int64s:
+        in_order = self.known_at == self.event_timestamp
+        return (ordered.known_us if in_order else asked_us[ordered.places]) - self.ttl_us
+
+    def _window(self, asked_us: Int64s) -> Window:
+        known_us = self.inquiry.times(self.known_at)
+        prune = bool(self.ttl_us) and not self.find_expired and len(asked_us)
+        return Window(
+            until_us=int(known_us.max()) if len(known_us) else None,
+            event_from_us=int(asked_us.min()) - self.ttl_us if prune else None,
+            created_cutoff=self.created_cutoff,
+        )
+
+    def _check_columns(self, table: FeatureTable) -> None:
+        needed = [self.event_timestamp, self.known_at, *(self.keys[name] for name in table.keys)]
+        have = self.inquiry.examples.columns
+        if missing := [name for name in needed if name not in have]:
+            raise RepoError(f"{table.name}: the examples have no column {missing}; they have {have}.")
 
 
 def newest_visible(table: FeatureTable, *, since_us: int | None, until_us: int) -> pl.DataFrame:
@@ -105,110 +204,73 @@ def newest_visible(table: FeatureTable, *, since_us: int | None, until_us: int) 
     returned may be older than the row that became visible, if a newer event was known before.
     Columns are keys, features, ``EVENT_US``, ``CREATED_US`` and ``VISIBLE_US``, one row a key.
     """
-    window = Window(since_us=since_us, until_us=until_us)
-    fresh = _newest(read_rows(table, table.features, window), table)
-    if since_us is None or fresh.is_empty():
-        return fresh
-    # Only a row of the same or a newer event can outdo a fresh one, so in a table without late
-    # rows this second read finds every row group pruned.
-    earlier = Window(until_us=since_us, event_from_us=_integer(fresh[EVENT_US].min()))
-    before = read_rows(table, table.features, earlier, only=fresh)
-    return fresh if before.is_empty() else _newest(pl.concat([before, fresh]), table)
+    found = _newest(read_times(table, Window(since_us=since_us, until_us=until_us)), table)
+    if since_us is not None and not found.is_empty():
+        # Only a row of the same or a newer event can outdo a fresh one, so in a table without late
+        # rows this second read finds every row group pruned.
+        earliest = found[EVENT_US].min()
+        window = Window(until_us=since_us, event_from_us=earliest if isinstance(earliest, int) else None)
+        before = read_times(table, window, only=found)
+        if not before.is_empty():
+            found = _newest(pl.concat([before, found]), table)
+    visible = pl.max_horizontal(EVENT_US, CREATED_US).alias(VISIBLE_US)
+    features = read_columns(table, table.features, found[POSITION].to_numpy().astype(np.int64))
+    return found.with_columns(*features, visible).select(
+        *table.keys, *table.features, EVENT_US, CREATED_US, VISIBLE_US
+    )
 
 
-def _integer(value: object, *, minus: int = 0) -> int | None:
-    return value - minus if isinstance(value, int) else None
-
-
-def _asked(
-    examples: pl.DataFrame, table: FeatureTable, keys: Mapping[str, str], event: str, known: str
-) -> pl.DataFrame:
-    needed = [event, known, *(keys[name] for name in table.keys)]
-    if missing := [name for name in needed if name not in examples.columns]:
-        raise RepoError(f"{table.name}: the examples have no column {missing}; they have {examples.columns}.")
-    times = [
-        exact_microseconds(examples[event], where=f"The examples' column '{event}'").alias(_ASKED),
-        exact_microseconds(examples[known], where=f"The examples' column '{known}'").alias(_KNOWN),
-    ]
-    return examples.select(*_key_columns(examples, table, keys), *times)
-
-
-def _key_columns(examples: pl.DataFrame, table: FeatureTable, keys: Mapping[str, str]) -> list[pl.Expr]:
-    stored_schema = table.rows.collect_schema()
-    columns = []
-    for name in table.keys:
-        if name not in stored_schema:
-            raise RepoError(f"{table.name}: its table has no key '{name}'; it has {sorted(stored_schema)}.")
-        stored = key_type(name, stored_schema[name], where=table.name)
-        given = key_type(keys[name], examples.schema[keys[name]], where=f"{table.name}, examples")
-        if given not in (stored, pl.Null()):
+def read_columns(table: FeatureTable, names: Sequence[str], positions: Int64s) -> Iterator[pl.Series]:
+    """Read rows of a table by position, null for -1, a few columns at a time."""
+    check_columns(table, names)
+    found = positions >= 0
+    low, high = (int(positions[found].min()), int(positions.max()) + 1) if found.any() else (0, 0)
+    rows = table.rows.slice(low, high - low)
+    picked = Picked.of(np.maximum(positions - low, 0), found)
+    at_once = max(1, _READ_VALUES // max(1, high - low))
+    for start in range(0, len(names), at_once):
+        columns = rows.select(names[start : start + at_once]).collect()
+        if table.unchanged is not None and not table.unchanged():
             raise RepoError(
-                f"{table.name}: key '{name}' is {stored} in the table, but '{keys[name]}' is {given} in the "
-                "examples. Cast the examples' column: a key is never converted in silence."
+                f"{table.name}: its table was rewritten while it was read. Ask again; a table that is "
+                "written often is better a folder, to which files are added."
             )
-        columns.append(pl.col(keys[name]).cast(stored).alias(name))
-    return columns
-
-
-def _in_order_of_visibility(history: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    order = history.select(*keys, VISIBLE_US, EVENT_US, CREATED_US).with_row_index(_ROW)
-    # A table written in the order its rows became known needs no sort.
-    rises = pl.lit(value=True)
-    for name in (CREATED_US, EVENT_US, VISIBLE_US):
-        step = pl.col(name).diff().fill_null(0)
-        rises = (step > 0) | ((step == 0) & rises)
-    return order if order.select(rises.all()).item() else order.sort(VISIBLE_US, EVENT_US, CREATED_US)
-
-
-def _walk(order: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    event = pl.col(EVENT_US)
-    if order[EVENT_US].is_sorted():
-        return order
-    return order.filter(event >= (event.cum_max().over(keys) if keys else event.cum_max()))
-
-
-def _drop_lost_ties(
-    order: pl.DataFrame, history: pl.DataFrame, table: FeatureTable, window: Window
-) -> pl.DataFrame:
-    """Keep one row of each key and pair of times; ``order`` has equal times side by side."""
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in (EVENT_US, CREATED_US))
-    beside = same.fill_null(value=False)
-    near = order.filter(beside | beside.shift(-1).fill_null(value=False))
-    of = [*table.keys, EVENT_US, CREATED_US]
-    tied = near.filter(pl.struct(of).is_duplicated())
-    if tied.is_empty():
-        return order
-    if any(name not in history.columns for name in table.features):
-        history = read_rows(table, table.features, window)
-    groups = tied.select(pl.struct(of).rank("dense")).to_series().to_numpy()
-    wins = are_winners(groups, history.select(pl.col(table.features).gather(tied[_ROW])), table)
-    losers = tied.filter(pl.Series(~wins))
-    return order.join(losers, on=_ROW, how="anti", maintain_order="left")
-
-
-def _match(asked: pl.DataFrame, order: pl.DataFrame, table: FeatureTable) -> pl.Series:
-    """Position in the history of each example's row, null for none, in the examples' order."""
-    keys = list(table.keys)
-    questions = asked.select(*keys, _KNOWN).with_row_index(_PLACE)
-    entities = questions.drop_nulls(keys) if keys else questions
-    found = entities.sort(_KNOWN).join_asof(
-        order.select(*keys, VISIBLE_US, _ROW),
-        left_on=_KNOWN,
-        right_on=VISIBLE_US,
-        by=keys or None,
-        # Both sides are sorted above; Polars cannot check it within groups and would warn.
-        check_sortedness=False,
-    )
-    rows = questions.select(_PLACE).join(
-        found.select(_PLACE, _ROW), on=_PLACE, how="left", maintain_order="left"
-    )
-    if not rows[_PLACE].equals(questions[_PLACE]):
-        raise RowsNotConserved(f"{table.name}: {asked.height} examples in, {rows.height} rows out.")
-    return rows[_ROW]
+        for name in columns.columns:
+            yield picked.of_column(columns[name])
 
 
 def _newest(rows: pl.DataFrame, table: FeatureTable) -> pl.DataFrame:
-    order = rows.select(*table.keys, VISIBLE_US, EVENT_US, CREATED_US).with_row_index(_ROW)
-    order = _drop_lost_ties(order.sort(EVENT_US, CREATED_US), rows, table, Window())
-    last = order.unique(list(table.keys), keep="last", maintain_order=True) if table.keys else order.tail(1)
-    return rows[last[_ROW].sort()]
+    """Keep the newest row of each entity, as if each were asked for after all of them."""
+    if rows.is_empty():
+        return rows
+    entities = Entities.of(rows.select(table.keys), rows.height)
+    times = _times(rows, entities.codes, cutoff=False)
+    everyone = np.arange(entities.size)
+    at_the_end = np.full(entities.size, times.event_us.max())
+    found = leading_rows(
+        Ordered(everyone, everyone, at_the_end), times, entities=entities.size, settle=_settle(table, rows)
+    )
+    return rows[np.sort(found.rows[found.rows >= 0])]
+
+
+def _times(rows: pl.DataFrame, codes: Int64s, *, cutoff: bool) -> Times:
+    event, created = rows[EVENT_US].to_numpy(), rows[CREATED_US].to_numpy()
+    return Times(codes, event, created, np.maximum(event, created) if cutoff else event)
+
+
+def _settle(table: FeatureTable, rows: pl.DataFrame) -> Settle:
+    def settle(tied: Numbers, groups: Positions) -> Flags:
+        positions = rows[POSITION].gather(tied).to_numpy().astype(np.int64)
+        return are_winners(groups, pl.DataFrame(list(read_columns(table, table.features, positions))), table)
+
+    return settle
+
+
+def _positions(rows: pl.DataFrame, found: Leading) -> Int64s:
+    """Positions in the table; none for a row that has outlived its ttl."""
+    numbers = found.rows if found.expired is None else np.where(found.expired, np.int32(-1), found.rows)
+    positions = rows[POSITION].to_numpy()
+    first = int(positions[0]) if len(positions) else 0
+    if len(positions) and int(positions[-1]) - first == len(positions) - 1:
+        return np.where(numbers >= 0, numbers + np.int64(first), np.int64(-1))
+    return np.where(numbers >= 0, np.append(positions, [np.uint32(0)])[numbers], np.int64(-1))

@@ -16,9 +16,10 @@ from feast.utils import compute_non_entity_date_range
 
 from knownat.errors import RepoError
 from knownat.stores.arrow_tables import feast_arrow
-from knownat.stores.asof import join_as_of
+from knownat.stores.asof import FoundRows, find_as_of
 from knownat.stores.deadline import Stop
 from knownat.stores.examples import MadeExamples, Questions, examples_in_range
+from knownat.stores.inquiry import Inquiry
 from knownat.stores.sources import asked_keys, feature_table, ttl_microseconds
 
 
@@ -41,24 +42,34 @@ class Join:
         RetrievalTimeout
             If the time is up between two views.
         """
-        frame, found = pl.DataFrame(questions.table), questions.table.select([])
+        found = questions.table.select([])
+        for view, rows in self._rows(questions, config, stop):
+            prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
+            stop.check()
+            with reading(view.name):
+                for column in rows.columns(self._features(view)):
+                    values = feast_arrow(column.to_frame())
+                    found = _append(found, prefix + column.name, values[column.name])
+        return found
+
+    def _rows(
+        self, questions: Questions, config: RepoConfig, stop: Stop
+    ) -> list[tuple[FeatureView, FoundRows]]:
+        """Find the rows of every view before any column is read: what that takes is then free again."""
+        inquiry, rows = Inquiry(pl.DataFrame(questions.table)), []
         for view in self.views:
             stop.check()
             with reading(view.name):
-                joined = join_as_of(
-                    frame,
+                found = find_as_of(
+                    inquiry,
                     feature_table(view, config),
-                    features=self._features(view),
                     keys=asked_keys(view),
                     event_timestamp=questions.event_timestamp,
                     ttl_us=ttl_microseconds(view),
                     created_cutoff=self.created_cutoff,
                 )
-            values = feast_arrow(joined.values)
-            prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
-            for feature in values.column_names:
-                found = _append(found, prefix + feature, values[feature])
-        return found
+            rows.append((view, found))
+        return rows
 
     def _features(self, view: FeatureView) -> list[str]:
         prefix = f"{view.projection.name_to_use()}:"

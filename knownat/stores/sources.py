@@ -1,7 +1,7 @@
 """From a Feast view and its file source to a table the as-of kernel can read."""
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from feast.types import UnixTimestamp
 
 from knownat.errors import RepoError
 from knownat.stores.feast_types import packed_features, packed_types
-from knownat.stores.locations import locate
+from knownat.stores.locations import Location, locate
 from knownat.stores.scanning import Declared, csv_schema, scan_files
 from knownat.stores.tables import FeatureTable
 
@@ -34,6 +34,7 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
     """
     source = batch_source(view)
     mapping = dict(source.field_mapping or {})
+    unchanged = _watch(locate(source, config))
     rows = scan(source, config, declared_types(view))
     if renames := {old: new for old, new in mapping.items() if old in rows.collect_schema()}:
         rows = rows.rename(renames)
@@ -47,7 +48,25 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         features=tuple(feature.name for feature in view.features),
         types=packed_types(view),
         serialise=lambda rows: pa.table(packed_features(view, rows)),
+        unchanged=unchanged,
     )
+
+
+def _watch(location: Location) -> Callable[[], bool] | None:
+    """Tell later whether local files are still the same ones, or were rewritten or renamed over."""
+    if location.remote:
+        return None
+    files = location.files()
+    opened = list(map(_stamp, files))
+    return lambda: list(map(_stamp, files)) == opened
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def batch_source(view: FeatureView | LabelView) -> DataSource:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from knownat.errors import RepoError
 
 EVENT_US, CREATED_US, VISIBLE_US = "__event_us", "__created_us", "__visible_us"
+POSITION = "__position"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -24,7 +27,8 @@ class FeatureTable:
     ``features`` are all features of the view: they break full ties, so that a join for some of
     them picks the same row as a join for all. ``types`` are their packed types as the view declares
     them; one that is not declared follows from its column. ``serialise`` turns the columns of
-    opaque types into bytes. A table without a created column was known when it happened.
+    opaque types into bytes. ``unchanged`` tells whether the files are still those that were opened: a
+    table is read in several steps. A table without a created column was known when it happened.
     """
 
     name: str
@@ -35,6 +39,7 @@ class FeatureTable:
     features: tuple[str, ...]
     types: Mapping[str, str] = field(default_factory=dict)
     serialise: Callable[[pa.Table], pa.Table] | None = None
+    unchanged: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,29 +64,43 @@ def read_rows(
     RepoError
         If a column is missing, or a time or key cannot be used exactly.
     """
-    schema = table.rows.collect_schema()
+    rows = _collect(table, table.rows, features, window, only)
+    visible = pl.max_horizontal(EVENT_US, CREATED_US) if window.created_cutoff else pl.col(EVENT_US)
+    return rows.with_columns(visible.alias(VISIBLE_US))
+
+
+def read_times(table: FeatureTable, window: Window, *, only: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Read keys, ``EVENT_US`` and ``CREATED_US`` of a window, and each row's ``POSITION`` in the table.
+
+    Raises the same as :func:`read_rows`.
+    """
+    return _collect(table, table.rows.with_row_index(POSITION), (POSITION,), window, only)
+
+
+def _collect(
+    table: FeatureTable,
+    rows: pl.LazyFrame,
+    columns: Sequence[str],
+    window: Window,
+    only: pl.DataFrame | None,
+) -> pl.DataFrame:
+    schema = rows.collect_schema()
     created = table.created or table.event
-    wanted = [*dict.fromkeys([*table.keys, *features])]
-    if missing := [name for name in [*wanted, table.event, created] if name not in schema]:
-        raise RepoError(
-            f"{table.name}: its table has no column {missing}; it has {sorted(schema)}. "
-            "Correct the source's columns or its field_mapping, then run `knownat apply`."
-        )
+    wanted = [*dict.fromkeys([*table.keys, *columns])]
+    check_columns(table, [name for name in wanted if name != POSITION])
     keys = [pl.col(name).cast(key_type(name, schema[name], where=table.name)) for name in table.keys]
     rest = [name for name in wanted if name not in table.keys]
-    lazy = table.rows.filter(*_window_filters(schema, table.event, created, window))
+    lazy = rows.filter(*_window_filters(schema, table.event, created, window))
     lazy = lazy.select(*keys, *rest, pl.col(table.event).alias(EVENT_US), pl.col(created).alias(CREATED_US))
     if table.keys:
         lazy = lazy.drop_nulls(table.keys)
     if only is not None and table.keys:
         lazy = lazy.join(only.lazy().select(table.keys), on=table.keys, how="semi", maintain_order="left")
-    rows = lazy.collect()
-    rows = rows.with_columns(
-        exact_microseconds(rows[EVENT_US], where=f"{table.name}, column '{table.event}'"),
-        exact_microseconds(rows[CREATED_US], where=f"{table.name}, column '{created}'"),
+    found = lazy.collect()
+    return found.with_columns(
+        exact_microseconds(found[EVENT_US], where=f"{table.name}, column '{table.event}'"),
+        exact_microseconds(found[CREATED_US], where=f"{table.name}, column '{created}'"),
     )
-    visible = pl.max_horizontal(EVENT_US, CREATED_US) if window.created_cutoff else pl.col(EVENT_US)
-    return rows.with_columns(visible.alias(VISIBLE_US))
 
 
 def within(table: FeatureTable, window: Window) -> FeatureTable:
@@ -98,6 +117,23 @@ def within(table: FeatureTable, window: Window) -> FeatureTable:
         raise RepoError(f"{table.name}: its table has no column {missing}; it has {sorted(schema)}.")
     filters = _window_filters(schema, table.event, created, window)
     return replace(table, rows=table.rows.filter(*filters))
+
+
+def check_columns(table: FeatureTable, names: Sequence[str]) -> None:
+    """Refuse a table that lacks one of these columns, or one of its times.
+
+    Raises
+    ------
+    RepoError
+        If a column is missing.
+    """
+    schema = table.rows.collect_schema()
+    needed = [*dict.fromkeys([*names, table.event, table.created or table.event])]
+    if missing := [name for name in needed if name not in schema]:
+        raise RepoError(
+            f"{table.name}: its table has no column {missing}; it has {sorted(schema)}. "
+            "Correct the source's columns or its field_mapping, then run `knownat apply`."
+        )
 
 
 def exact_microseconds(times: pl.Series, *, where: str) -> pl.Series:
@@ -169,3 +205,9 @@ def _after(schema: pl.Schema, name: str, microseconds: int) -> pl.Expr:
     zone = kind.time_zone
     moment = utc.astimezone(ZoneInfo(zone)) if zone else utc.replace(tzinfo=None)
     return pl.col(name) > pl.lit(moment, dtype=kind)
+
+
+def as_series(values: npt.NDArray[np.generic], *, valid: pa.Buffer | None = None) -> pl.Series:
+    """View an array as a series without copying it; ``valid`` has a bit for each value that is not null."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pl.Series(pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(values)]))

@@ -142,3 +142,9 @@ def test_an_increment_reads_only_row_groups_that_changed(tmp_path: Path) -> None
     rows.write_parquet(tmp_path / "rows.parquet", row_group_size=100)
     table = table_of(pl.scan_parquet(tmp_path / "rows.parquet"))
     assert newest_visible(table, since_us=949, until_us=975)["value"].to_list() == [975]
+
+
+def test_a_table_rewritten_between_two_reads_is_refused() -> None:
+    table = table_of(rows_of(), unchanged=lambda: False)
+    with pytest.raises(RepoError, match="orders: its table was rewritten while it was read"):
+        ask(table, pl.Series([1]))

@@ -1,0 +1,220 @@
+"""The newest visible row for each question, by sorting: entity and time packed into one integer.
+
+Rows lie in order of (entity, visible, event, created, payload). Walking them, the best row so far is
+the one of the latest event, so the running maximum of (entity, event) tells for every row which one
+leads when it becomes visible. One walk along rows and questions, both in order, tells who leads at
+each question. A running maximum that stands for another entity, or for an event that has outlived the
+ttl, is below what the question asks for; so one comparison settles both.
+
+Times count from the first one in the table, so that entity and time fit into 63 bits; where they do
+not, entities are taken in ranges that do.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from knownat.stores.inquiry import Int64s, Ordered
+from knownat.stores.tables import as_series
+
+Numbers = npt.NDArray[np.int32]
+Positions = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+Settle = Callable[[Numbers, Positions], Flags]
+"""Which of these rows win their groups: rows of one entity with the same two times."""
+
+_BITS = 63
+_AT = "at"
+
+
+@dataclass(frozen=True)
+class Times:
+    """A table's rows: the entity of each and its times in microseconds."""
+
+    codes: Int64s
+    event_us: Int64s
+    created_us: Int64s
+    visible_us: Int64s
+
+    def at(self, rows: Numbers) -> "Times":
+        """Choose rows."""
+        return Times(self.codes[rows], self.event_us[rows], self.created_us[rows], self.visible_us[rows])
+
+
+@dataclass(frozen=True)
+class Leading:
+    """The row that each question found, by number, -1 for none, and whether it had outlived the ttl.
+
+    Both are in the questions' own order. Rows that have outlived it are given only if asked for.
+    """
+
+    rows: Numbers
+    expired: Flags | None
+
+
+def leading_rows(
+    asked: Ordered,
+    rows: Times,
+    *,
+    entities: int,
+    settle: Settle,
+    oldest_us: Int64s | None = None,
+    find_expired: bool = False,
+) -> Leading:
+    """Find the row that leads at each question.
+
+    Parameters
+    ----------
+    entities
+        How many numbers entities have; rows with a greater one are nobody's.
+    settle
+        Decides between rows of one entity that no time tells apart.
+    oldest_us
+        The oldest event that each of the ordered questions accepts.
+    """
+    found = np.full(len(asked.places), -1, dtype=np.int32)
+    outlived = np.zeros(len(found), dtype=np.bool_) if find_expired and oldest_us is not None else None
+    if not len(found) or not len(rows.codes):
+        return Leading(found, outlived)
+    clock = _Clock.of(asked, rows)
+    for some, at, first in _ranges(asked, rows, entities, clock.entity_bits):
+        part = rows if at is None else rows.at(at)
+        line = _Timeline(part, clock, first=first, entities=entities, settle=_shifted(settle, at))
+        places = asked.places[some]
+        base = (asked.codes[some] - first) << clock.bits
+        best, leaders = line.lead(base | clock.ticks(asked.known_us[some]))
+        fresh = best > base
+        if oldest_us is not None:
+            young = best >= base + clock.ticks(oldest_us[some])
+            if outlived is None:
+                fresh &= young
+            else:
+                outlived[places] = fresh & ~young
+        leaders = leaders if at is None else at[leaders]
+        found[places] = np.where(fresh, leaders, np.int32(-1))
+    return Leading(found, outlived)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Ticks of one table and its questions: 0 is before every row, ``last`` after every question."""
+
+    first_us: int
+    last: int
+
+    @classmethod
+    def of(cls, asked: Ordered, rows: Times) -> "_Clock":
+        first_us = int(rows.event_us.min())
+        return cls(first_us, max(0, int(asked.known_us.max()) - first_us + 1) + 1)
+
+    @property
+    def bits(self) -> int:
+        return self.last.bit_length()
+
+    @property
+    def entity_bits(self) -> int:
+        return _BITS - self.bits
+
+    def ticks(self, times_us: Int64s) -> Int64s:
+        ticks = times_us - np.int64(self.first_us - 1)
+        return np.clip(ticks, 0, self.last, out=ticks)
+
+
+class _Timeline:
+    """Rows in order of visibility, and who leads from each on, with the entity and event of that one."""
+
+    def __init__(self, rows: Times, clock: _Clock, *, first: int, entities: int, settle: Settle) -> None:
+        packed = rows.codes - np.int64(first)
+        packed <<= clock.bits
+        packed += clock.ticks(rows.visible_us)
+        self.leader, self.visible = _sorted(packed)
+        nobody = min((entities - first) << clock.bits, (1 << _BITS) - 1)
+        self._put_ties_in_order(rows, nobody, settle)
+        if rows.visible_us is rows.event_us:
+            self.best = self.visible
+            return
+        event = clock.ticks(rows.event_us)[self.leader]
+        event |= self.visible & np.int64(-1 << clock.bits)
+        self.best = np.maximum.accumulate(event)
+        self._replace(np.flatnonzero(event < self.best))
+
+    def _replace(self, behind: Positions) -> None:
+        """Let the last row that was not behind lead where the row that became visible is behind."""
+        if not len(behind):
+            return
+        starts = np.append(True, behind[1:] != behind[:-1] + 1)
+        self.leader[behind] = self.leader[behind[starts] - 1][np.cumsum(starts) - 1]
+
+    def lead(self, questions: Int64s) -> tuple[Int64s, Numbers]:
+        """Tell who leads at each of the ordered questions, and what :attr:`best` is there; -1 for nobody."""
+        # Both sides are sorted: one walk along them is half the work of a binary search for each.
+        asked = pl.DataFrame({_AT: as_series(questions)})
+        line = {_AT: as_series(self.visible), "best": as_series(self.best), "leader": as_series(self.leader)}
+        found = asked.join_asof(pl.DataFrame(line), on=_AT, check_sortedness=False)
+        return found["best"].fill_null(-1).to_numpy(), found["leader"].fill_null(-1).to_numpy()
+
+    def _put_ties_in_order(self, rows: Times, nobody: int, settle: Settle) -> None:
+        """Sort rows that became visible at once, the newest last."""
+        same = self.visible[1:] == self.visible[:-1]
+        if not same.any():
+            return
+        same &= self.visible[1:] < nobody
+        tied = np.zeros(len(self.leader), dtype=np.bool_)
+        tied[1:] |= same
+        tied[:-1] |= same
+        at = np.flatnonzero(tied)
+        group = self.visible[at]
+        members = self.leader[at]
+        members = members[np.lexsort((rows.created_us[members], rows.event_us[members], group))]
+        event, created = rows.event_us[members], rows.created_us[members]
+        equal = (group[1:] == group[:-1]) & (event[1:] == event[:-1]) & (created[1:] == created[:-1])
+        if equal.any():
+            members = _winners_last(members, equal, settle)
+        self.leader[at] = members
+
+
+def _sorted(packed: Int64s) -> tuple[Numbers, Int64s]:
+    if (packed[1:] >= packed[:-1]).all():
+        return np.arange(len(packed), dtype=np.int32), packed
+    order = np.argsort(packed)
+    return order.astype(np.int32), packed[order]
+
+
+def _winners_last(members: Numbers, equal: Flags, settle: Settle) -> Numbers:
+    """Put the winner of each run of equal rows at its end."""
+    groups = np.concatenate([[0], np.cumsum(~equal)])
+    full = np.zeros(len(members), dtype=np.bool_)
+    full[1:] |= equal
+    full[:-1] |= equal
+    at = np.flatnonzero(full)
+    wins = np.ones(len(members), dtype=np.bool_)
+    wins[at] = settle(members[at], groups[at])
+    return members[np.lexsort((wins, groups))]
+
+
+def _ranges(
+    asked: Ordered, rows: Times, entities: int, entity_bits: int
+) -> Iterator[tuple[slice, Numbers | None, int]]:
+    """Yield the questions and rows of one range of entities after another, and its first entity."""
+    if (entities + 2).bit_length() <= entity_bits:
+        yield slice(None), None, 0
+        return
+    width = 1 << max(0, entity_bits - 1)
+    ranges = rows.codes // width
+    order = np.argsort(ranges, kind="stable").astype(np.int32)
+    ranges = ranges[order]
+    starts = np.arange(0, entities, width)
+    row_edges = np.append(
+        np.searchsorted(ranges, starts // width), np.searchsorted(ranges, starts[-1] // width, side="right")
+    )
+    edges = np.append(np.searchsorted(asked.codes, starts), np.searchsorted(asked.codes, entities))
+    for i, first in enumerate(starts.tolist()):
+        if edges[i] < edges[i + 1] and row_edges[i] < row_edges[i + 1]:
+            yield slice(edges[i], edges[i + 1]), order[row_edges[i] : row_edges[i + 1]], first
+
+
+def _shifted(settle: Settle, at: Numbers | None) -> Settle:
+    return settle if at is None else lambda rows, groups: settle(at[rows], groups)
