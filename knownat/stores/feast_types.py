@@ -174,7 +174,7 @@ def packed_features(view: DeclaredView, table: pa.Table) -> dict[str, pa.Array]:
     columns = {}
     for field in view.features:
         kind = value_type(field)
-        columns[field.name] = _packed_column(
+        columns[field.name] = packed_column(
             view, RowField(field.name, _packed(kind)), kind, table[field.name]
         )
     return columns
@@ -206,29 +206,46 @@ def _schema(keys: tuple[tuple[str, str], ...], features: tuple[tuple[str, str], 
     return RowSchema.of(keys=dict(keys), features=dict(features))
 
 
-def _packed_column(view: DeclaredView, field: RowField, kind: ValueType, column: pa.ChunkedArray) -> pa.Array:
+def packed_column(view: DeclaredView, field: RowField, kind: ValueType, column: pa.ChunkedArray) -> pa.Array:
+    """Return one feature's column as its view declares it, exactly or not at all.
+
+    Raises
+    ------
+    SchemaMismatch
+        If a value does not fit.
+    """
+    if field.dtype.startswith(OPAQUE):
+        return opaque_column(view, field, kind, column.to_pylist(maps_as_pydicts="strict"))
     try:
-        if not field.dtype.startswith(OPAQUE):
-            return typed_column(field, column)
-        return pa.array(_opaque(kind, column), pa.large_binary())
+        return typed_column(field, column)
     except SchemaMismatch as error:
         raise SchemaMismatch(f"{view.name}: {error}") from error
+
+
+def opaque_column(view: DeclaredView, field: RowField, kind: ValueType, values: Sequence[Any]) -> pa.Array:
+    """Pack Python values of a type that a row does not have; None is a null.
+
+    Raises
+    ------
+    SchemaMismatch
+        If a value does not fit.
+    """
+    if kind in _WHOLE_SECONDS and any(_has_fraction(value) for value in values):
+        raise SchemaMismatch(
+            f"{view.name}: feature '{field.name}' has fractions of a second, which Feast does not keep in "
+            f"{kind.name}. Use UnixTimestamp for finer times."
+        )
+    try:
+        # Feast looks at one value to learn a column's type, so nulls must not be that one.
+        present = python_values_to_proto_values([value for value in values if value is not None], kind)
     except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         # Feast's own conversion says no in any of these ways.
         raise SchemaMismatch(
-            f"{view.name}: feature '{field.name}' holds {column.type} that does not fit its declared "
-            f"{kind.name}: {error}. Correct the rows, or the view's schema."
+            f"{view.name}: feature '{field.name}' has values that do not fit its declared {kind.name}: "
+            f"{error}. Correct the rows, or the view's schema."
         ) from error
-
-
-def _opaque(kind: ValueType, column: pa.ChunkedArray) -> list[bytes | None]:
-    values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
-    if kind in _WHOLE_SECONDS and any(_has_fraction(value) for value in values):
-        raise SchemaMismatch(f"Feast keeps {kind.name} in whole seconds; use UnixTimestamp for finer times.")
-    # Feast looks at one value to learn a column's type, so nulls must not be that one.
-    present = python_values_to_proto_values([value for value in values if value is not None], kind)
     packed = map(value_bytes, present)
-    return [None if value is None else next(packed) for value in values]
+    return pa.array([None if value is None else next(packed) for value in values], pa.large_binary())
 
 
 def _has_fraction(value: Any) -> bool:

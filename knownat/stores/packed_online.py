@@ -62,12 +62,32 @@ class PackedOnlineStore(PackedReads):
         StoreFull, StoreUnavailable
             If the store cannot take them. Writing them again is safe.
         """
-        times = [name for name in (event, created) if name is not None]
+        carried = [name for name in (event, created) if name is not None]
+        packed = packed_table(view, table, carried=carried)
+        return self.write_packed(config, view, packed, event=event, created=created, progress=progress)
+
+    def write_packed(
+        self,
+        config: RepoConfig,
+        view: DeclaredView,
+        table: pa.Table,
+        *,
+        event: str = TIMES[0],
+        created: str | None = TIMES[1],
+        progress: Callable[[int], None] | None = None,
+    ) -> Written:
+        """Write a table whose columns are already as :func:`packed_table` makes them.
+
+        Raises
+        ------
+        SchemaMismatch, BadKey, StoreFull, StoreUnavailable
+            As :meth:`write_arrow` does.
+        """
         return write_table(
             self.row_store(config, create=True),
             view_name(config, view),
             row_schema(view),
-            packed_table(view, table, carried=times),
+            table,
             now_us=self.clock(config).now_us(),
             event=event,
             created=created,

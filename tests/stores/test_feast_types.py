@@ -168,11 +168,11 @@ REFUSED: list[tuple[FeastType, pa.Array, str]] = [
     (String, pa.array([1]), "its view declares string"),
     (UnixTimestamp, pa.array([1]), "its view declares timestamp"),
     (Array(Int64), pa.array([[1, None]]), "null items"),
-    (Json, pa.array(["{no json"]), "does not fit its declared JSON"),
-    (Uuid, pa.array([b"x"]), "does not fit its declared UUID"),
-    (feast_types.Map, pa.array(["[1]"]), "does not fit its declared MAP"),
-    (ZonedTimestamp, pa.array([MOMENT]), "in whole seconds"),
-    (Set(UnixTimestamp), pa.array([[MOMENT]]), "in whole seconds"),
+    (Json, pa.array(["{no json"]), "do not fit its declared JSON"),
+    (Uuid, pa.array([b"x"]), "do not fit its declared UUID"),
+    (feast_types.Map, pa.array(["[1]"]), "do not fit its declared MAP"),
+    (ZonedTimestamp, pa.array([MOMENT]), "fractions of a second"),
+    (Set(UnixTimestamp), pa.array([[MOMENT]]), "fractions of a second"),
 ]
 
 

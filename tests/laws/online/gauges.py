@@ -144,7 +144,7 @@ def seen(held: Row | None, wanted: Sequence[str], now_us: int) -> Any:
     if held is None:
         return None, None
     row, features = held
-    if row.event_us < now_us - TTL_US:
+    if row.event_us < now_us - TTL_US or row.visible_us > now_us + SKEW_US:
         return row.event_us, None
     named = dict(zip(TYPES, row.values, strict=True))
     return row.event_us, {name: named[name] if name in features else None for name in wanted}

@@ -154,7 +154,7 @@ def open_shop(folder: Path, online_store: dict[str, Any], *, project: str = "sho
         provider="local",
         registry={"path": str(folder / f"{project}.db"), "cache_ttl_seconds": 600},
         online_store=online_store | {"clock": f"file:{folder / 'clock'}"},
-        offline_store={"type": "dask"},
+        offline_store={"type": "knownat.stores.offline.AsOfOfflineStore"},
         entity_key_serialization_version=3,
         repo_path=folder,
     )

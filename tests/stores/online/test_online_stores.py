@@ -89,6 +89,19 @@ def test_a_ttl_is_applied_on_reads_by_the_stores_clock(shop: Shop, customers: li
     assert read == [(at(days=2), None)] * many
 
 
+@pytest.mark.parametrize("customers", [[1], [1, 2]], ids=["one", "many"])
+def test_a_reader_whose_clock_is_behind_is_served_nothing_from_its_future(
+    shop: Shop, customers: list[int]
+) -> None:
+    many = len(customers)
+    shop.write("orders", **order_rows(customers, created_timestamp=[NOW] * many))
+    shop.clock.move_to(to_us(NOW) - 1_000_000)
+    assert status(shop, "orders:count", customer_id=customers) == ["PRESENT"] * many
+    shop.clock.move_to(to_us(NOW) - 1_000_001)
+    assert status(shop, "orders:count", customer_id=customers) == ["OUTSIDE_MAX_AGE"] * many
+    assert shop.ask(["orders:count"], customer_id=customers)["count"] == [None] * many
+
+
 def test_a_view_without_a_ttl_never_expires(shop: Shop) -> None:
     shop.write(
         "sales",
