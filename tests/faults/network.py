@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 
 class _Listener:
@@ -17,7 +18,7 @@ class _Listener:
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
-    def __enter__(self) -> "_Listener":
+    def __enter__(self) -> Self:
         self._threads[0].start()
         return self
 
