@@ -1,5 +1,6 @@
 """Columns that are whole in themselves, but not what they are called: another unit, another column."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
@@ -8,11 +9,11 @@ import numpy as np
 from knownat.contract.held import HeldNumbers
 from monitoring.distances import wasserstein
 
-_SHARES = tuple(k / 20 for k in range(1, 20))
-_FEWEST_QUANTILES = 5
-_AGREE = 0.1
+_SHARES = np.arange(1, 20) / 20
+_FEWEST_VALUES = 5
 _UNITS = (24.0, 60.0, 100.0, 1_000.0, 3_600.0, 86_400.0, 1e6, 1.609344, 2.20462, 2.54, 3.28084)
 """Hours in a day, seconds in a minute, percent, kilo, ..., kilometres in a mile, feet in a metre."""
+_CLOSE = 0.1
 _LARGE = 8.0
 _APART, _NEAR = 0.3, 0.1
 
@@ -23,19 +24,21 @@ Pair = tuple[HeldNumbers, HeldNumbers]
 def unit_factor(before: HeldNumbers, now: HeldNumbers) -> float | None:
     """Return by what factor every quantile grew, if it is one and that of a unit; else none.
 
-    A factor is a unit's if it is near a known one or its inverse, or larger than demand or weather do.
+    A factor is a unit's if it is close to a known one or its inverse, or larger than demand or
+    weather ever do.
     """
-    quantiles = [(before.quantile(share), now.quantile(share)) for share in _SHARES]
-    ratios = np.array([new / old for old, new in quantiles if old and new is not None])
-    distinct = len({old for old, _ in quantiles if old})
-    if distinct < _FEWEST_QUANTILES or len(ratios) < _FEWEST_QUANTILES:
+    old, new = before.quantiles(_SHARES), now.quantiles(_SHARES)
+    if not before.finite or not now.finite or len(np.unique(old[old != 0])) < _FEWEST_VALUES:
         return None
-    factor = float(np.median(ratios))
-    if factor <= 0 or np.max(np.abs(ratios / factor - 1)) > _AGREE:
+    factor = float(np.abs(new).sum() / np.abs(old).sum())
+    if not factor or not np.isfinite(factor) or not before.grid.scale:
         return None
     size = max(factor, 1 / factor)
-    known = any(abs(size / unit - 1) <= _AGREE / 2 for unit in _UNITS)
-    return factor if known or size >= _LARGE else None
+    if size < _LARGE and all(abs(size / unit - 1) > _CLOSE for unit in _UNITS):
+        return None
+    # Divided by the factor it must be what it was.
+    left = float(np.mean(np.abs(new / factor - old))) / before.grid.scale
+    return factor if left < _near(now) else None
 
 
 def swapped_pairs(columns: Mapping[str, Pair]) -> Iterator[tuple[str, str]]:
@@ -43,12 +46,18 @@ def swapped_pairs(columns: Mapping[str, Pair]) -> Iterator[tuple[str, str]]:
     moved = [
         name
         for name, (before, now) in columns.items()
-        if (own := wasserstein(before, now)) is not None and own > _APART
+        if (own := wasserstein(before, now)) is not None and own > _APART + _near(now)
     ]
     for one, two in combinations(moved, 2):
         crossed = (
             wasserstein(columns[one][0], columns[two][1]),
             wasserstein(columns[two][0], columns[one][1]),
         )
-        if all(found is not None and found < _NEAR for found in crossed):
+        near = max(_near(columns[one][1]), _near(columns[two][1]))
+        if all(found is not None and found < near for found in crossed):
             yield one, two
+
+
+def _near(window: HeldNumbers) -> float:
+    """Return the distance that counts as none: a tenth, and what so few rows show by chance."""
+    return _NEAR + 2 / math.sqrt(window.finite)
