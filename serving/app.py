@@ -21,7 +21,7 @@ from serving.errors import ApiError
 from serving.health import Drain, Readiness
 from serving.lanes import Lane
 from serving.metrics import Metrics
-from serving.openapi import LABELS_BODY, LabelsAnswer, describe, refusals
+from serving.openapi import LABELS_BODY, LabelsAnswer, answers, describe
 from serving.predict_route import PredictRoute
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
@@ -119,7 +119,7 @@ def _add_routes(app: FastAPI, routes: Routes) -> None:
         "/v1/labels",
         summary="Report what became true, by prediction id",
         response_model=None,
-        responses={200: {"model": LabelsAnswer}, **refusals(413, 422, 503)},
+        responses=answers(LabelsAnswer, 413, 422, 503),
         openapi_extra=LABELS_BODY,
     )(routes.labels)
     app.get("/health/live", summary="Whether the process answers", response_model=None)(routes.live)

@@ -1,8 +1,9 @@
 """The scorer's commands: serve over HTTP, score a file."""
 
 import json
-import os
+import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from knownat.clock import Clock, open_clock
 from knownat.contract.workspace import Workspace
-from knownat.errors import ConfigError, ReleaseError
+from knownat.errors import ConfigError
 
 RepoOption = Annotated[
     Path, typer.Option("--repo", help="The Feast feature repo.", envvar="KNOWNAT_REPO", show_default=True)
@@ -32,7 +33,7 @@ def serve(
     ] = None,
     clock: ClockOption = "system",
     workers: Annotated[
-        int, typer.Option("--workers", help="One process serves; start more on other ports.")
+        int, typer.Option("--workers", help="Processes that answer on this port.", min=1, max=256)
     ] = 1,
     drain_seconds: Annotated[
         float, typer.Option("--drain-seconds", help="After SIGTERM, answer unready for so long first.", min=0)
@@ -50,45 +51,24 @@ def serve(
     Example: knownat serve --port 8000
     Then: curl -X POST localhost:8000/v1/models/MODEL/predict -d '{"keys": {...}, "inputs": {...}}'
     """
-    # Importing Feast's metrics sets this, here or in a process that started us, and prometheus_client then
-    # keeps every number in a file: a full disk would fail requests. Each worker counts for itself.
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-    from serving.app import create_app
-    from serving.features import open_feature_store
-    from serving.health import Drain
-    from serving.loading import ReleaseLoader
-    from serving.prediction_ids import open_prediction_ids
-    from serving.prediction_log import LogBook
-    from serving.served import ServedModels
-    from serving.server import bind, run, url_of
+    from serving.addresses import bind, url_of
+    from serving.supervisor import Supervisor
+    from serving.worker import WorkerConfig, run_worker
 
-    if workers != 1:
-        raise ConfigError("--workers", ["one process is one worker; start more of them on other ports"])
-    workspace, ticking = Workspace.at(repo), _clock(clock)
+    _clock(clock)
+    verbose = logging.getLogger().isEnabledFor(logging.INFO)
+    config = WorkerConfig(str(repo), clock=clock, drain_seconds=drain_seconds, verbose=verbose)
     bound = bind(host, port, allow_unauthenticated=allow_unauthenticated)
-    book = LogBook(workspace.predictions)
-    ids = open_prediction_ids(workspace.predictions, book.writer)
-    models = ServedModels(
-        workspace.deployment, ReleaseLoader(workspace.releases, open_feature_store(workspace.repo), book)
-    )
-    models.refresh()
-    if not models.current:
-        why = "; ".join(f"{name}: {text}" for name, text in models.problems.items())
-        raise ReleaseError(f"{workspace.deployment} names nothing that can be served. "
-                           f"{why or 'Train a model and promote it: knownat train MODEL.'}")  # fmt: skip
-    drain = Drain()
-    app = create_app(models=models, book=book, ids=ids, clock=ticking, drain=drain)
 
-    def announce() -> None:
-        _announce(url_of(bound), {m.name: m.version for m in models.current.values()}, as_json=as_json)
+    def announce(versions: Mapping[str, str]) -> None:
+        _announce(url_of(bound), versions, as_json=as_json)
         if port_file is not None:
             _write_port(port_file, bound.getsockname()[1])
 
-    book.start()
-    try:
-        run(app, bound, drain=drain, drain_seconds=drain_seconds, on_ready=announce)
-    finally:
-        book.close()
+    if workers == 1:
+        run_worker(config, bound, on_ready=announce)
+    else:
+        Supervisor(config, bound, count=workers, on_ready=announce).run()
 
 
 def score(
@@ -127,9 +107,9 @@ def _clock(text: str) -> Clock:
         raise ConfigError("--clock", [str(error)]) from error
 
 
-def _announce(url: str, models: dict[str, str], *, as_json: bool) -> None:
+def _announce(url: str, models: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
-        _print(json.dumps({"url": url, "models": models}))
+        _print(json.dumps({"url": url, "models": dict(models)}))
     else:
         listed = ", ".join(f"{name} {version}" for name, version in sorted(models.items()))
         _print(f"Serving {listed} at {url}")

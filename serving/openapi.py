@@ -126,7 +126,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
 _PREDICT_PATH = "/v1/models/{model}/predict"
-_MODELS = (PredictAnswer, ErrorAnswer)
+_MODELS = (PredictAnswer, LabelsAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
 
 
@@ -160,6 +160,12 @@ _PREDICT: dict[str, Any] = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the statuses that carry an error."""
-    return {status: {"model": ErrorAnswer} for status in statuses}
+def answers(success: type[BaseModel], *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """Describe what a route answers: one model, or an error of one of these statuses.
+
+    By reference, not as FastAPI's ``model``: for that it imports all of pydantic's first version.
+    """
+    described: dict[int | str, dict[str, Any]] = {200: {"content": _content(success)}}
+    for status in refusals:
+        described[status] = {"description": HTTPStatus(status).phrase, "content": _content(ErrorAnswer)}
+    return described

@@ -87,7 +87,7 @@ def read_predictions(
     LogError
         If a file is damaged beyond its tail, or two versions give a column types that do not unite.
     """
-    tables, torn = [_EMPTY], 0
+    tables, torn = [_empty()], 0
     for folder in version_folders(root, model):
         if version is None or folder.name == version:
             for part in read_parts(folder):
@@ -184,6 +184,8 @@ def _unite(tables: Iterable[pa.Table], model: str) -> pa.Table:
 
 
 _TAIL = ("degraded", "score", "latency_us")
-_EMPTY = prediction_schema(
-    ReadPlan(project="", feature_service="", views=(), output_columns=())
-).empty_table()
+
+
+def _empty() -> pa.Table:
+    plan = ReadPlan(project="", feature_service="", views=(), output_columns=())
+    return prediction_schema(plan).empty_table()

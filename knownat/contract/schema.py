@@ -22,6 +22,14 @@ Dtype = Literal["float64", "int64", "bool", "category"]
 # float64 with NaN, so a float is accepted there when every value is a whole number.
 _EXACT_FLOAT = 2**53
 
+# Python's own types that need no look at their values: as a double each is what it was, or as near.
+_NONE = type(None)
+_PLAIN = {
+    "float64": frozenset({float, bool, _NONE}),
+    "int64": frozenset({bool, _NONE}),
+    "bool": frozenset({bool, _NONE}),
+}
+
 
 class Column(BaseModel):
     """One model input: Feast's full name, its type, and the known categories of a category."""
@@ -84,6 +92,8 @@ class FeatureSchema(BaseModel):
 def _as_float64(column: Column, values: Sequence[object] | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     if column.dtype == "category":
         return _codes(column, values)
+    if type(values) is list and set(map(type, values)) <= _PLAIN[column.dtype]:
+        return np.array(values, dtype=np.float64)  # NumPy makes NaN of None.
     try:
         array = pa.array(values, from_pandas=True) if not isinstance(values, pa.ChunkedArray) else values
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:

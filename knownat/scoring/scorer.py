@@ -101,7 +101,9 @@ class Scorer:
             )
 
     def _prove_golden_rows(self) -> None:
-        golden = pq.read_table(pa.BufferReader(self.release.read_bytes(GOLDEN)))
+        # Not read_table, which imports what reads data sets, and pandas with it; on one thread, since a
+        # trial is forked from a process that may have had more.
+        golden = pq.ParquetFile(pa.BufferReader(self.release.read_bytes(GOLDEN))).read(use_threads=False)
         given = {name: golden[name].to_pylist() for name in golden.column_names}
         inputs = {i.name: given[i.name] for i in self.plan.request_inputs}
         stored = {

@@ -5,6 +5,7 @@ on some; neither can be caught where it happens.
 """
 
 import multiprocessing
+import os
 import resource
 import signal
 from multiprocessing.connection import Connection
@@ -15,12 +16,12 @@ from knownat.contract.release import read_release
 from knownat.errors import KnownatError, ReleaseError
 from knownat.scoring.scorer import Scorer
 
-_MEMORY_BYTES = 8 << 30
-_SECONDS = 60
+MEMORY_BYTES = 8 << 30
+SECONDS = 60.0
 
 
 def trial_load(
-    path: Path, digest: str | None, *, seconds: float = _SECONDS, memory: int = _MEMORY_BYTES
+    path: Path, digest: str | None, *, seconds: float = SECONDS, memory: int = MEMORY_BYTES
 ) -> None:
     """Load a release and score its golden rows in a spawned process with limits.
 
@@ -46,31 +47,45 @@ def trial_load(
         raise ReleaseError(problem if str(path) in problem else f"{path}: {problem}")
 
 
-def _attempt(sender: Connection, path: Path, digest: str | None, memory: int) -> None:
+def try_to_load(path: Path, digest: str | None, memory: int) -> str:
+    """Load a release under limits that only the end of this process lifts; return why it is refused."""
     # An abort is expected here and must not leave a core file behind.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # LightGBM complains on standard output, which a command may have promised to one JSON document.
+    os.dup2(2, 1)
     try:
         Scorer.load(read_release(path, digest=digest))
     except KnownatError as error:
-        sender.send(str(error))
+        return str(error)
     except MemoryError:
-        sender.send(f"{path}: the trial load needs more than {memory >> 20} MiB.")
+        return f"{path}: the trial load needs more than {memory >> 20} MiB."
+    return ""
+
+
+def stopped(seconds: float) -> str:
+    """Say that a trial did not end."""
+    return f"the trial load was stopped after {seconds:g} s. Restore the release."
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """Say how a trial ended that had nothing to say."""
+    if exitcode is not None and exitcode < 0:
+        how = f"was killed by {signal.Signals(-exitcode).name}"
     else:
-        sender.send("")
+        how = f"ended with status {exitcode} and no answer"
+    return f"the trial load {how}. Restore the release."
+
+
+def _attempt(sender: Connection, path: Path, digest: str | None, memory: int) -> None:
+    sender.send(try_to_load(path, digest, memory))
 
 
 def _verdict(receiver: Connection, process: SpawnProcess, seconds: float) -> str:
     if not receiver.poll(seconds):
-        return f"the trial load was stopped after {seconds:g} s. Restore the release."
+        return stopped(seconds)
     try:
         return str(receiver.recv())
     except EOFError:
         process.join()
-        return f"the trial load {_how_it_ended(process.exitcode)}. Restore the release."
-
-
-def _how_it_ended(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"was killed by {signal.Signals(-exitcode).name}"
-    return f"ended with status {exitcode} and no answer"
+        return how_it_ended(process.exitcode)

@@ -13,8 +13,9 @@ from pathlib import Path
 import typer
 
 from knownat.clock import SystemClock
+from serving.addresses import bind
 from serving.app import Limits, create_app
-from serving.server import bind, run
+from serving.server import run
 from tests.serving.fakes import InMemoryFeatures, build_service
 
 

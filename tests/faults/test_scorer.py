@@ -14,8 +14,8 @@ import pytest
 
 from knownat.contract.log_reader import journals_in, read_parts, read_predictions
 from knownat.errors import ConfigError
+from serving.addresses import bind
 from serving.prediction_log import LogBook
-from serving.server import bind
 from tests.serving.fakes import ROW, deploy
 
 ALWAYS = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2100, 1, 1, tzinfo=UTC)}

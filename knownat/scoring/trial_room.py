@@ -1,0 +1,138 @@
+"""Trials without the wait: a small process, forked at the start, that forks one trial after another.
+
+A spawned trial costs an interpreter and its imports, half a CPU second, before it looks at a release; a
+forked one has them. A fork is safe only before a library has run OpenMP, so the room is opened before
+the first model is loaded, and never loads one itself.
+"""
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from knownat.errors import ReleaseError
+from knownat.scoring.trial import MEMORY_BYTES, SECONDS, how_it_ended, stopped, trial_load, try_to_load
+
+_logger = logging.getLogger(__name__)
+_MOST_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
+
+
+class TrialRoom:
+    """Try releases in processes of their own; use :func:`open_trial_room`."""
+
+    def __init__(self, pid: int, line: socket.socket) -> None:
+        self._pid = pid
+        self._line = line
+        self._one_at_a_time = threading.Lock()
+
+    def try_load(self, path: Path, digest: str | None) -> None:
+        """Load a release and score its golden rows in a forked process with limits.
+
+        Raises
+        ------
+        ReleaseError
+            If the release is refused, or the process aborts, hangs, or outgrows its memory.
+        """
+        with self._one_at_a_time:
+            problem = self._ask({"path": str(path), "digest": digest})
+        if problem is None:
+            # The room is gone, killed for memory perhaps; a trial is never left out.
+            _logger.warning("The trial room is gone; %s is tried in a new process.", path)
+            trial_load(path, digest)
+        elif problem:
+            raise ReleaseError(problem if str(path) in problem else f"{path}: {problem}")
+
+    def close(self) -> None:
+        """Let the process go, and wait for its end."""
+        with self._one_at_a_time:
+            self._line.close()
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            _logger.debug("The trial room's end was seen elsewhere.")
+
+    def _ask(self, question: dict[str, object]) -> str | None:
+        try:
+            self._line.sendall(json.dumps(question).encode())
+            answer = self._line.recv(_MOST_BYTES)
+        except OSError:
+            return None
+        return str(json.loads(answer)["problem"]) if answer else None
+
+
+def open_trial_room() -> TrialRoom:
+    """Fork the process that will try releases; this one must not have loaded a model yet."""
+    # A message is one datagram, so there is nothing to frame.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _serve(theirs)
+    theirs.close()
+    return TrialRoom(pid, ours)
+
+
+def _serve(line: socket.socket) -> None:
+    """Answer until the other side is closed; never return into the code that forked."""
+    try:
+        # Ctrl-C reaches the whole group; this process ends when its owner does.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        while question := line.recv(_MOST_BYTES):
+            asked = json.loads(question)
+            problem = _try(Path(asked["path"]), asked["digest"])
+            line.sendall(json.dumps({"problem": problem[: _MOST_BYTES // 8]}).encode())
+    finally:
+        _leave()
+
+
+def _try(path: Path, digest: str | None) -> str:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            problem = try_to_load(path, digest, MEMORY_BYTES)
+            # An empty line says that all went well: silence would be an abort.
+            os.write(writing, problem.encode()[:_READ_BYTES] + b"\n")
+        finally:
+            _leave()
+    os.close(writing)
+    try:
+        return _verdict(pid, reading)
+    finally:
+        os.close(reading)
+
+
+def _verdict(pid: int, reading: int) -> str:
+    deadline, said, late = time.monotonic() + SECONDS, b"", False
+    while not said.endswith(b"\n"):
+        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
+        late = not ready
+        if late or not (more := os.read(reading, _READ_BYTES)):
+            break
+        said += more
+    if late:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if said.endswith(b"\n"):
+        return said[:-1].decode(errors="replace")
+    return stopped(SECONDS) if late else how_it_ended(os.waitstatus_to_exitcode(status))
+
+
+def _leave() -> NoReturn:
+    """End a forked process without doing what its parent has to do at its own end."""
+    failed = sys.exc_info()[0] is not None
+    if failed:
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(int(failed))

@@ -1,0 +1,86 @@
+"""One scorer process, put together and run."""
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from knownat.clock import open_clock
+from knownat.contract.workspace import Workspace
+from knownat.errors import ReleaseError
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is told; plain values, so that it can be told in another process."""
+
+    repo: str
+    clock: str = "system"
+    drain_seconds: float = 1.0
+    verbose: bool = False
+
+
+def run_worker(
+    config: WorkerConfig,
+    bound: socket.socket,
+    *,
+    on_ready: Callable[[Mapping[str, str]], None],
+    leash: int | None = None,
+) -> None:
+    """Serve until told to stop, then drain and return; ``on_ready`` gets the versions that serve.
+
+    ``leash`` is a descriptor whose end means to stop.
+
+    Raises
+    ------
+    ReleaseError
+        If nothing that is deployed can be served.
+    KnownatError
+        If the repo, its store or the log cannot be opened.
+    """
+    from serving.lean import keep_out, stay_lean
+
+    stay_lean()
+    from knownat.scoring.trial_room import open_trial_room
+    from knownat.stores.online_address import read_address
+
+    workspace = Workspace.at(Path(config.repo))
+    if read_address(workspace.repo) is not None:
+        # Only a store that is not ours is read through Feast.
+        keep_out("feast", "pandas", "mlflow", "evidently")
+
+    # Before the first model, store, journal or connection of this process: the room inherits none of them.
+    room = open_trial_room()
+    from serving.app import create_app
+    from serving.features import open_feature_store
+    from serving.health import Drain
+    from serving.loading import ReleaseLoader
+    from serving.prediction_ids import open_prediction_ids
+    from serving.prediction_log import LogBook
+    from serving.served import ServedModels
+    from serving.server import run
+
+    book = LogBook(workspace.predictions)
+    ids = open_prediction_ids(workspace.predictions, book.writer)
+    opened = open_feature_store(workspace.repo)
+    loader = ReleaseLoader(workspace.releases, opened, book, trial=room.try_load)
+    models = ServedModels(workspace.deployment, loader)
+    models.refresh()
+    if not models.current:
+        why = "; ".join(f"{name}: {text}" for name, text in models.problems.items())
+        raise ReleaseError(
+            f"{workspace.deployment} names nothing that can be served. "
+            f"{why or 'Train a model and promote it: knownat train MODEL.'}"
+        )
+    drain = Drain()
+    app = create_app(models=models, book=book, ids=ids, clock=open_clock(config.clock), drain=drain)
+
+    def announce() -> None:
+        on_ready({model.name: model.version for model in models.current.values()})
+
+    book.start()
+    try:
+        run(app, bound, drain=drain, drain_seconds=config.drain_seconds, on_ready=announce, leash=leash)
+    finally:
+        book.close()
+        room.close()

@@ -1,0 +1,50 @@
+"""Releases tried in forked processes: what is broken takes down nothing but its trial."""
+
+import json
+import subprocess
+import sys
+
+from tests.scoring.small_release import publish_small
+from tests.scoring.test_scorer import DAMAGES
+
+
+def tried(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.scoring.trial_process", *map(str, words)],
+        capture_output=True,
+        text=True,
+        errors="replace",  # LightGBM repeats what it cannot read.
+        check=True,
+        timeout=120,
+    )
+    *said, last = map(json.loads, done.stdout.splitlines())
+    assert last == {"threads": 0, "loaded": False}
+    return said
+
+
+def test_a_good_release_passes_between_broken_ones(tmp_path):
+    good = publish_small(tmp_path / "good").path
+    broken = [publish_small(tmp_path / name, damage=damage).path for name, damage in DAMAGES.items()]
+    raising = publish_small(
+        tmp_path / "raising", files={"transforms/load.py": "def load(inputs):\n    1 / 0"}
+    )
+    wrong = publish_small(tmp_path / "wrong", score_error=1e-9)
+
+    said = tried(good, *broken, good, raising.path, wrong.path, tmp_path / "nowhere", good)
+
+    assert [said[0], said[4], said[8]] == ["", "", ""]
+    for path, refusal in zip(broken, said[1:4], strict=True):
+        assert str(path) in refusal
+    assert "'load' cannot take these values (ZeroDivisionError)" in said[5]
+    assert "golden scores differ by 1e-09" in said[6]
+    assert str(tmp_path / "nowhere") in said[7]
+
+
+def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):
+    good = publish_small(tmp_path / "good").path
+    bad = publish_small(tmp_path / "bad", damage=DAMAGES["truncated"]).path
+
+    said = tried(good, "kill", good, bad)
+
+    assert said[:2] == ["", ""]
+    assert "killed by SIG" in said[2]

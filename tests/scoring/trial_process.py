@@ -1,0 +1,40 @@
+"""A trial room in a process of its own, since a fork after OpenMP has run hangs.
+
+``python -m tests.scoring.trial_process FOLDER...`` says of each release why it is refused, or nothing.
+``kill`` instead of a folder kills the room.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import typer
+
+from knownat.errors import ReleaseError
+from knownat.scoring.trial_room import open_trial_room
+
+
+def main() -> None:
+    room = open_trial_room()
+    before = threading.active_count()
+    for word in sys.argv[1:]:
+        if word == "kill":
+            (pid,) = (int(p) for p in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+            os.kill(pid, signal.SIGKILL)
+            continue
+        try:
+            room.try_load(Path(word), None)
+        except ReleaseError as error:
+            typer.echo(json.dumps(str(error)))
+        else:
+            typer.echo(json.dumps(""))
+    room.close()
+    loaded = "lib_lightgbm" in Path("/proc/self/maps").read_text()
+    typer.echo(json.dumps({"threads": threading.active_count() - before, "loaded": loaded}))
+
+
+if __name__ == "__main__":
+    main()
