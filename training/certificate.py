@@ -1,7 +1,11 @@
-"""The certificate: evidence, row by row, that no value was used before it was known."""
+"""The certificate: evidence that no value was used before it was known.
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+Four kinds of it: the times of every joined row, the future rewritten, leaks planted on purpose that
+must be caught, and suspicions in plain words.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +16,16 @@ from knownat.clock import to_us
 from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import PlanView, Status
 from knownat.errors import RowsNotConserved
+from training.canaries import CANARIES
+from training.comparison import count_differing
+from training.evidence import FORMAT
 from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
 from training.frame import Joined
+from training.future import FutureEvidence
 from training.split import Fold, Rows, microseconds
+from training.suspicion import Suspicion
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class SideEvidence:
     last_question: str
     last_label_known: str
     labels_known_after_cutoff: int
+    labels_known_before_question: int
 
 
 @dataclass(frozen=True)
@@ -55,14 +67,30 @@ class Certificate:
     rows_returned: int
     views: tuple[ViewEvidence, ...]
     sides: tuple[SideEvidence, ...]
+    future: tuple[FutureEvidence, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
 
     def problems(self) -> list[str]:
-        """Every sign that a value or a label was used before it was known, or a row was lost."""
-        return list(_problems(self))
+        """Every proof that a value or a label was used before it was known, or that nothing was proven."""
+        return [*_contradictions(self), *_proofs_of_the_future(self.future)]
+
+    def open_suspicions(self) -> list[str]:
+        """Every suspicion that nobody has explained."""
+        return [suspicion.words for suspicion in self.suspicions if suspicion.accepted is None]
+
+    def suspecting(self, found: Sequence[Suspicion]) -> "Certificate":
+        """Return the certificate with more suspicions on it."""
+        return replace(self, suspicions=(*self.suspicions, *found))
 
     def as_json(self) -> dict[str, object]:
         """Lay the evidence out for ``certificate.json``."""
-        return {"format": 1, "created_cutoff": True, **asdict(self), "problems": self.problems()}
+        return {
+            "format": FORMAT,
+            "created_cutoff": True,
+            **asdict(self),
+            "problems": self.problems(),
+            "open_suspicions": self.open_suspicions(),
+        }
 
 
 def certify(spec: ModelSpec, joined: Joined, fold: Fold, *, all_examples: pa.Table) -> Certificate:
@@ -91,7 +119,7 @@ def certify(spec: ModelSpec, joined: Joined, fold: Fold, *, all_examples: pa.Tab
             for name, rows in asdict(fold).items()
         ),
     )
-    if problems := certificate.problems():
+    if problems := list(_contradictions(certificate)):
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise RowsNotConserved(f"{spec.name}: the training frame contradicts its certificate:\n{listed}")
     return certificate
@@ -111,7 +139,7 @@ def _view_evidence(view: PlanView, joined: Joined, asked: Rows) -> ViewEvidence:
         not_found=counted[Status.NOT_FOUND],
         event_after_question=_later(rows[f"{view.name}__event_timestamp"], asked, present),
         created_after_question=_later(rows[f"{view.name}__created_timestamp"], asked, present),
-        values_not_of_a_visible_row=sum(_differing(joined.frame[c], rows[c]) for c in shared),
+        values_not_of_a_visible_row=sum(count_differing(joined.frame[c], rows[c]) for c in shared),
     )
 
 
@@ -120,14 +148,6 @@ def _later(times: pa.ChunkedArray, asked: Rows, present: npt.NDArray[np.bool_]) 
     known = microseconds(pc.fill_null(times, pa.scalar(0, times.type)))
     # A row that is said to be there but carries no time proves nothing, so it counts against us.
     return int(np.sum(given & (known > asked))) + int(np.sum(present & ~given))
-
-
-def _differing(found: pa.ChunkedArray, wanted: pa.ChunkedArray) -> int:
-    if found.equals(wanted):
-        return 0
-    same = pc.fill_null(pc.equal(found, wanted), False)
-    both_null = pc.and_(pc.is_null(found, nan_is_null=True), pc.is_null(wanted, nan_is_null=True))
-    return int(pc.sum(pc.invert(pc.or_(same, both_null))).as_py() or 0)
 
 
 def _side_evidence(side: str, frame: pa.Table, rows: Rows, *, cutoff_us: int) -> SideEvidence:
@@ -140,10 +160,11 @@ def _side_evidence(side: str, frame: pa.Table, rows: Rows, *, cutoff_us: int) ->
         last_question=pc.max(asked).as_py().isoformat(),
         last_label_known=pc.max(known).as_py().isoformat(),
         labels_known_after_cutoff=int(np.sum(microseconds(known) > cutoff_us)),
+        labels_known_before_question=int(np.sum(microseconds(known) < microseconds(asked))),
     )
 
 
-def _problems(certificate: Certificate) -> Iterator[str]:
+def _contradictions(certificate: Certificate) -> Iterator[str]:
     for view in certificate.views:
         if view.event_after_question:
             yield f"view '{view.view}': {view.event_after_question} rows happened after their question"
@@ -155,3 +176,27 @@ def _problems(certificate: Certificate) -> Iterator[str]:
     for side in certificate.sides:
         if side.side != "test" and side.labels_known_after_cutoff:
             yield f"side '{side.side}': {side.labels_known_after_cutoff} labels were not known by the cutoff"
+        if side.labels_known_before_question:
+            count = side.labels_known_before_question
+            yield f"side '{side.side}': {count} labels were known before their question was asked"
+
+
+def _proofs_of_the_future(future: Sequence[FutureEvidence]) -> Iterator[str]:
+    for evidence in future:
+        for moved in evidence.moved[:_SHOWN]:
+            yield (
+                f"{moved.where} knew the future: with what became known after {evidence.instant} rewritten, "
+                f"{moved.rows:,} rows moved; {moved.example}"
+            )
+        if (more := len(evidence.moved) - _SHOWN) > 0:
+            yield f"so did {more} more tables and columns, with what came after {evidence.instant} rewritten"
+        if evidence.labels_changed:
+            yield (
+                f"{evidence.labels_changed:,} answers said to be known by {evidence.instant} changed with "
+                "what became known later; correct label_timestamp in the examples' SQL"
+            )
+        if not evidence.questions or not any(event.unknown for event in evidence.events):
+            yield f"at {evidence.instant} there was nothing to rewrite or nobody asked, so nothing is proven"
+    for canary in CANARIES if future else ():
+        if not any(evidence.canaries[canary.name] for evidence in future):
+            yield f"a planted leak was missed, so this certificate proves nothing: {canary.meaning}"

@@ -40,19 +40,31 @@ def evaluate(
     ConfigError
         If a metric is not defined on the test side.
     """
-    names = [metric for metric, (_, tasks) in METRICS.items() if spec.task in tasks]
-    found = intervals(names, labels, scores, blocks=days(test), quantile=spec.quantile)
-    if undefined := [metric for metric, interval in found.items() if np.isnan(interval.value)]:
-        raise ConfigError(f"{spec.name}: the test side", [f"{undefined} are not defined on it"])
+    found = measure_all(spec, test, labels=labels, scores=scores)
     return Evaluation(
         metrics=found,
         baselines={
-            name: {metric: measure(metric, labels, guess, quantile=spec.quantile) for metric in names}
+            name: {metric: measure(metric, labels, guess, quantile=spec.quantile) for metric in found}
             for name, guess in baselines.items()
         },
         slices=measure_slices(spec, test, labels, scores),
         calibration=[] if scores.ndim == 2 else calibration(labels, scores),
     )
+
+
+def measure_all(spec: ModelSpec, test: pa.Table, *, labels: Vector, scores: Vector) -> Mapping[str, Interval]:
+    """Measure scores with every metric of the task, with intervals from drawing whole days again.
+
+    Raises
+    ------
+    ConfigError
+        If a metric is not defined on the test side.
+    """
+    names = [metric for metric, (_, tasks) in METRICS.items() if spec.task in tasks]
+    found = intervals(names, labels, scores, blocks=days(test), quantile=spec.quantile)
+    if undefined := [metric for metric, interval in found.items() if np.isnan(interval.value)]:
+        raise ConfigError(f"{spec.name}: the test side", [f"{undefined} are not defined on it"])
+    return found
 
 
 def days(questions: pa.Table) -> npt.NDArray[np.int64]:

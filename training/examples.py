@@ -41,6 +41,20 @@ def check_examples(examples: pa.Table, spec: ModelSpec, *, source: object) -> pa
     ConfigError
         See :func:`read_examples`.
     """
+    typed = lay_out_examples(examples, spec, source=source)
+    if problems := [*_value_problems(typed, spec)]:
+        raise ConfigError(source, problems)
+    return typed
+
+
+def lay_out_examples(examples: pa.Table, spec: ModelSpec, *, source: object) -> pa.Table:
+    """Return the declared columns in their declared types, whatever their values.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the columns at once: missing, unknown, of another type.
+    """
     wanted = _wanted(spec)
     problems = [f"returns no column '{name}'" for name in wanted if name not in examples.column_names]
     problems += [
@@ -52,10 +66,7 @@ def check_examples(examples: pa.Table, spec: ModelSpec, *, source: object) -> pa
     problems += [p for name, kind in present.items() for p in _type_problems(examples[name], name, kind)]
     if problems:
         raise ConfigError(source, problems)
-    typed = pa.table({name: examples[name].cast(kind) for name, kind in wanted.items()})
-    if problems := [*_value_problems(typed, spec)]:
-        raise ConfigError(source, problems)
-    return typed
+    return pa.table({name: examples[name].cast(kind) for name, kind in wanted.items()})
 
 
 def _wanted(spec: ModelSpec) -> dict[str, pa.DataType]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from knownat.contract.model_spec import METRICS, Gate
 from knownat.contract.release import GateResult, Interval
+from training.certificate import Certificate
 
 Baselines = Mapping[str, Mapping[str, float]]
 
@@ -13,6 +14,12 @@ def judge(
 ) -> tuple[GateResult, ...]:
     """Answer every gate; a metric that could not be measured passes none."""
     return tuple(_answer(gate, metrics[gate.metric].value, baselines) for gate in gates)
+
+
+def judge_certificate(certificate: Certificate) -> GateResult:
+    """Answer the gate that every model has: no proof of a leak, and no suspicion left unexplained."""
+    found = len(certificate.problems()) + len(certificate.open_suspicions())
+    return _result("signs of a leak", float(found), 0.0, not found)
 
 
 def _answer(gate: Gate, value: float, baselines: Baselines) -> GateResult:

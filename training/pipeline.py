@@ -1,24 +1,41 @@
 """The training flow, one line an arrow."""
 
+from dataclasses import dataclass, replace
+from functools import partial
+
 import numpy as np
+import pyarrow as pa
 
 from knownat.clock import Clock, from_us
 from knownat.contract.model_spec import ModelSpec, read_spec
 from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
 from training.baselines import predict_baselines
-from training.certificate import certify
+from training.certificate import Certificate, certify
 from training.dataset import Dataset, Vector, lay_out
 from training.evaluation import Evaluation, evaluate
 from training.examples import LABEL, read_examples
 from training.fit import Rounds, fit
-from training.frame import Joined, join_features
-from training.gates import judge
+from training.frame import Joined, join_again, join_features
+from training.future import choose_instants, probe_future
+from training.gates import judge, judge_certificate
 from training.publishing import Made, publish
 from training.split import keep_answered, split_by_time
+from training.suspicion import suspect, too_good
 
 Progress = Rounds
 """Told as training goes on: what is being done, steps done, steps in all (0 if it is not known)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a model is made from: questions, what was known at each, and the evidence that it was."""
+
+    spec: ModelSpec
+    asked: pa.Table
+    joined: Joined
+    data: Dataset
+    certificate: Certificate
 
 
 def train(
@@ -38,8 +55,38 @@ def train(
     RepoError, RowsNotConserved, ReleaseError
         If the features cannot be joined, contradict the certificate, or cannot be released.
     """
-    report = progress or _say_nothing
+    report = progress or say_nothing
     spec = read_spec(workspace.model_file(model))
+    prepared = search_for_leaks(workspace, prepare(workspace, spec, report), report)
+    data = prepared.data
+    fitted = fit(data, spec, report=report)
+    scores = fitted.predict(data.matrix)
+    report("fit the baselines and measure", 0, 0)
+    evaluation = judge_scores(prepared, scores)
+    certificate = prepared.certificate.suspecting(too_good(spec, evaluation.metrics[spec.metric].value))
+    gates = judge(spec.gates, evaluation.metrics, evaluation.baselines)
+    made = Made(
+        spec=spec,
+        joined=prepared.joined,
+        data=data,
+        fitted=fitted,
+        scores=scores,
+        evaluation=evaluation,
+        certificate=certificate,
+        gates=(*gates, judge_certificate(certificate)),
+    )
+    report("write the release", 0, 0)
+    return publish(workspace, made, version=version, created_at=from_us(clock.now_us()))
+
+
+def prepare(workspace: Workspace, spec: ModelSpec, report: Progress) -> Prepared:
+    """Read a model's questions, join what was known at each, and count the evidence row by row.
+
+    Raises
+    ------
+    ConfigError, RepoError, RowsNotConserved
+        See :func:`train`.
+    """
     report("run the examples' query", 0, 0)
     asked = read_examples(workspace, spec)
     examples = keep_answered(asked, spec.time)
@@ -49,35 +96,43 @@ def train(
     certificate = certify(spec, joined, fold, all_examples=asked)
     labels = np.asarray(examples[LABEL].to_numpy())
     data = lay_out(joined.frame, joined.plan.output_columns, labels=labels, fold=fold)
-    fitted = fit(data, spec, report=report)
-    scores = fitted.predict(data.matrix)
-    report("fit the baselines and measure", 0, 0)
-    evaluation = _evaluate(spec, joined, data, scores)
-    gates = judge(spec.gates, evaluation.metrics, evaluation.baselines)
-    made = Made(
-        spec=spec,
-        joined=joined,
-        data=data,
-        fitted=fitted,
-        scores=scores,
-        evaluation=evaluation,
-        certificate=certificate,
-        gates=gates,
-    )
-    report("write the release", 0, 0)
-    return publish(workspace, made, version=version, created_at=from_us(clock.now_us()))
+    return Prepared(spec, asked, joined, data, certificate)
 
 
-def _evaluate(spec: ModelSpec, joined: Joined, data: Dataset, scores: Vector) -> Evaluation:
-    test = data.fold.test
-    return evaluate(
+def search_for_leaks(workspace: Workspace, prepared: Prepared, report: Progress) -> Prepared:
+    """Add to what the rows' times show: the rewritten future, the planted leaks, the suspicions.
+
+    Raises
+    ------
+    ConfigError, RepoError
+        If the pipelines cannot be run over rewritten events.
+    """
+    spec, asked = prepared.spec, prepared.asked
+    future = probe_future(
+        workspace,
         spec,
-        joined.frame.take(test),
+        asked,
+        instants=choose_instants(asked, spec),
+        join=partial(join_again, feature_service=spec.feature_service),
+        report=lambda stage: report(stage, 0, 0),
+    )
+    report("look for what looks like a leak", 0, 0)
+    suspicions = suspect(spec, prepared.joined, prepared.data, asked)
+    certificate = replace(prepared.certificate, future=future, suspicions=suspicions)
+    return replace(prepared, certificate=certificate)
+
+
+def judge_scores(prepared: Prepared, scores: Vector) -> Evaluation:
+    """Measure scores of every row, and the baselines, on the test side."""
+    data, test = prepared.data, prepared.data.fold.test
+    return evaluate(
+        prepared.spec,
+        prepared.joined.frame.take(test),
         labels=data.labels[test],
         scores=scores[test],
-        baselines=predict_baselines(data, spec),
+        baselines=predict_baselines(data, prepared.spec),
     )
 
 
-def _say_nothing(stage: str, done: int, total: int) -> None:
+def say_nothing(stage: str, done: int, total: int) -> None:
     """Report to nobody."""

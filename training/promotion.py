@@ -22,6 +22,7 @@ from knownat.contract.release import (
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from knownat.scoring.trial import trial_load
+from training.evidence import read_evidence
 
 HISTORY = "promotions.jsonl"
 
@@ -43,7 +44,8 @@ def promote(
     Raises
     ------
     ReleaseError
-        If the release cannot be loaded, is of another model, or failed a gate and no reason was given.
+        If the release cannot be loaded or is of another model, if its certificate is missing or proves a
+        leak, or if it failed a gate and no reason was given.
     """
     path = workspace.releases / model / version
     release = read_release(path)
@@ -78,12 +80,17 @@ def _refuse(release: Release, model: str, reason: str | None) -> None:
     manifest = release.manifest
     if manifest.model != model:
         raise ReleaseError(f"{release.path} is a release of '{manifest.model}', not of '{model}'.")
+    evidence = read_evidence(release)
+    if evidence.problems:
+        listed = "\n".join(f"- {problem}" for problem in evidence.problems)
+        raise ReleaseError(f"{release.path} does not serve: its certificate speaks against it.\n{listed}")
     failed = [f"{gate.gate} (it is {gate.value:.4g})" for gate in manifest.gates if not gate.passed]
     if failed and not reason:
-        raise ReleaseError(
+        told = (
             f"{release.path} failed its gates: {'; '.join(failed)}. "
             "Improve the model, or promote it with a reason."
         )
+        raise ReleaseError("\n".join([told, *(f"- {words}" for words in evidence.open_suspicions)]))
 
 
 def assign(before: ModelDeployment | None, new: Deployed, role: Role, *, model: str) -> ModelDeployment:

@@ -131,6 +131,17 @@ class Slice(_Section):
     min_rows: Annotated[int, Field(ge=10)] = 500
 
 
+class Leaks(_Section):
+    """How a model is searched for values that were not known at the question."""
+
+    instants: Annotated[int, Field(ge=1, le=20)] = 2
+    """At how many times all that was not known then is rewritten; the first is the cutoff."""
+    too_good: float | None = None
+    """Value of the metric beyond which the model is taken to leak until shown otherwise."""
+    accepted: dict[str, Text] = Field(default_factory=dict)
+    """Suspicions that were looked into: the column, or ``split`` or ``metric``, and why it is honest."""
+
+
 class Monitoring(_Section):
     """Windows and thresholds of the production judge."""
 
@@ -166,6 +177,7 @@ class ModelSpec(_Section):
     slices: tuple[Slice, ...] = Field(default=(), strict=False)
     baselines: tuple[Baseline, ...] = Field(default=("prior",), strict=False)
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
+    leaks: Leaks = Field(default_factory=Leaks)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     sunset: datetime | None = None
 

@@ -9,16 +9,35 @@ from knownat.contract.prediction_log import Role
 from knownat.contract.release import Deployed, GateResult, ModelDeployment, read_deployment
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
-from tests.scoring.small_release import publish_small
+from tests.scoring import small_release
 from training.promotion import assign, promote, record
 
 NOW = FixedClock(to_us(datetime(2024, 3, 2, tzinfo=UTC)))
+EVIDENCE = {
+    "format": 2,
+    "future": [
+        {
+            "instant": "2024-03-01T00:00:00+00:00",
+            "rows_visible": 900,
+            "questions": 400,
+            "columns": 4,
+            "canaries": {"future_label": 9},
+        }
+    ],
+    "problems": [],
+    "open_suspicions": [],
+}
 FAILED = GateResult(gate="auc at least 0.9", value=0.8, bound=0.9, passed=False)
 
 
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
     return Workspace.at(tmp_path / "feature_repo")
+
+
+def publish_small(folder, certificate=EVIDENCE, **options):
+    files = {} if certificate is None else {"certificate.json": json.dumps(certificate)}
+    return small_release.publish_small(folder, files=files, **options)
 
 
 def serve(workspace, version, **options):
@@ -68,6 +87,33 @@ def test_a_release_that_breaks_on_loading_is_not_promoted(workspace):
     with pytest.raises(ReleaseError, match="trial load"):
         serve(workspace, "1")
     assert not workspace.deployment.exists()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "told"),
+    [
+        (None, "no certificate"),
+        ({}, "cannot be read"),
+        ({**EVIDENCE, "format": 1}, "lacks the future test"),
+        ({**EVIDENCE, "future": []}, "lacks the future test"),
+        ({**EVIDENCE, "problems": ["table 'orders' knew the future"]}, "table 'orders' knew the future"),
+    ],
+)
+def test_without_a_certificate_that_holds_nothing_serves_for_any_reason(workspace, certificate, told):
+    publish_small(workspace.releases, certificate)
+    with pytest.raises(ReleaseError, match=told):
+        serve(workspace, "1", reason="we need it today")
+    assert not workspace.deployment.exists()
+
+
+def test_an_open_suspicion_is_told_and_may_be_overruled_with_a_reason(workspace):
+    leak = GateResult(gate="signs of a leak", value=1, bound=0, passed=False)
+    publish_small(
+        workspace.releases, {**EVIDENCE, "open_suspicions": ["Column 'x' alone tells"]}, gates=(leak,)
+    )
+    with pytest.raises(ReleaseError, match=r"signs of a leak .*\n- Column 'x' alone tells"):
+        serve(workspace, "1")
+    assert serve(workspace, "1", reason="x is the timetable").champion.version == "1"
 
 
 def test_promotions_at_one_time_lose_none_of_them(workspace):

@@ -1,0 +1,1 @@
+SELECT patient_id, visited_at, risk FROM raw_visits
