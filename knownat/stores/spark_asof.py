@@ -120,24 +120,36 @@ def newest_visible(table: SparkTable, *, since_us: int | None, until_us: int) ->
     A key is found whatever the row's event time, so a late correction is not missed. Columns are
     keys, features, ``EVENT_US``, ``CREATED_US`` and ``VISIBLE_US``, one row a key.
     """
-    span = Span(until_us=until_us)
-    if since_us is not None:
-        fresh = read_rows(table, Span(since_us=since_us, until_us=until_us))
-        oldest = fresh.agg(fn.min(EVENT_US)).first()
-        # Only a row of the same or a newer event can outdo a fresh one; an empty table has none.
-        span = Span(until_us=until_us, event_from_us=oldest[0] if oldest else None)
+    if since_us is None:
+        return newest_in(table, Span(until_us=until_us))
+    fresh = read_rows(table, Span(since_us=since_us, until_us=until_us))
+    oldest = fresh.agg(fn.min(EVENT_US)).first()
+    # Only a row of the same or a newer event can outdo a fresh one; an empty table has none.
+    span = Span(until_us=until_us, event_from_us=oldest[0] if oldest else None)
+    found = newest_in(table, span, latest="__latest")
+    return found.where(fn.col("__latest") > since_us).drop("__latest")
+
+
+def newest_in(table: SparkTable, span: Span, *, latest: str | None = None) -> DataFrame:
+    """Find the newest row of every key among those of a span.
+
+    Columns are keys, features and the three times; ``latest`` names one more, the time at which
+    the last row of the key became visible, if that is wanted.
+    """
     rows = read_rows(table, span)
-    order = fn.struct(EVENT_US, CREATED_US, _payload(table, named).alias("tie"))
-    kept = fn.struct(*map(named, table.features), fn.col(VISIBLE_US))
-    best = fn.max(fn.struct(order.alias("order"), kept.alias("row"))).alias("best")
-    found = rows.groupBy(*map(named, table.keys)).agg(best, fn.max(VISIBLE_US).alias("latest"))
-    found = found.where(fn.col("best").isNotNull() & (fn.col("latest") > fn.lit(since_us or -(1 << 63))))
-    inside = fn.col("best.row")
-    return found.select(
+    rank = fn.struct(EVENT_US, CREATED_US, _payload(table, named).alias("tie"))
+    times = (EVENT_US, CREATED_US, VISIBLE_US)
+    kept = fn.struct(*map(named, table.features), *times)
+    measures = [fn.max_by(kept, rank).alias("__best")]
+    if latest is not None:
+        measures.append(fn.max(VISIBLE_US).alias(latest))
+    found = rows.groupBy(*map(named, table.keys)).agg(*measures)
+    best = fn.col("__best")
+    # Without keys, an empty table still has one group.
+    return found.where(best.isNotNull()).select(
         *map(named, table.keys),
-        *(inside.getField(name).alias(name) for name in table.features),
-        *(fn.col(f"best.order.{name}") for name in (EVENT_US, CREATED_US)),
-        inside.getField(VISIBLE_US).alias(VISIBLE_US),
+        *(best.getField(name).alias(name) for name in (*table.features, *times)),
+        *([latest] if latest else []),
     )
 
 
@@ -189,10 +201,8 @@ def _answer(questions: DataFrame, group: _Group, asked: Asked | None, *, created
     walk = Window.partitionBy(*_keys(group), _SPREAD).orderBy(_AT, _VIEW, EVENT_US, CREATED_US)
     both = both.withColumn("__tied", _is_tied(walk))
     so_far = walk.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    best = {
-        f"__best{place}": fn.max(_candidate(ask, place)).over(so_far) for place, ask in enumerate(group.asks)
-    }
-    answered = both.select(_VIEW, _QUESTION, *(column.alias(name) for name, column in best.items()))
+    best = [_newest(ask, place).over(so_far) for place, ask in enumerate(group.asks)]
+    answered = both.select(_VIEW, _QUESTION, *(row.alias(f"__best{place}") for place, row in enumerate(best)))
     answered = answered.where(fn.col(_VIEW) == len(group.asks))
     made = [column for place, ask in enumerate(group.asks) for column in _taken(ask, place)]
     return answered.select(f"{_QUESTION}.*", *made)
@@ -220,7 +230,7 @@ def _as_questions(questions: DataFrame, group: _Group) -> DataFrame:
 
 def _as_rows(rows: DataFrame, ask: Ask, place: int, group: _Group) -> DataFrame:
     table_key = {column: key for key, column in ask.keys.items()}
-    kept = [*ask.table.features] or [EVENT_US]
+    kept = ask.table.carried or (EVENT_US,)
     return rows.select(
         *(named(table_key[c]).alias(k) for c, k in zip(group.columns, _keys(group), strict=True)),
         fn.lit(0).cast(tp.LongType()).alias(_SPREAD),
@@ -234,22 +244,31 @@ def _as_rows(rows: DataFrame, ask: Ask, place: int, group: _Group) -> DataFrame:
 
 def _is_tied(walk: WindowSpec) -> Column:
     """Tell whether a row's neighbour has the same times; rows of equal times lie side by side."""
-    mine = fn.struct(_VIEW, EVENT_US, CREATED_US)
-    return fn.coalesce((fn.lag(mine).over(walk) == mine) | (fn.lead(mine).over(walk) == mine), fn.lit(False))
+    before, after = fn.lit(True), fn.lit(True)
+    # One by one: a struct of the three would be made before the shuffle, and be shuffled.
+    for name in (_VIEW, EVENT_US, CREATED_US):
+        before = before & (fn.lag(name).over(walk) == fn.col(name))
+        after = after & (fn.lead(name).over(walk) == fn.col(name))
+    return fn.coalesce(before | after, fn.lit(False))
 
 
-def _candidate(ask: Ask, place: int) -> Column:
-    """Return what the greatest of is wanted: the times, the payload of a tied row, and its values."""
+def _newest(ask: Ask, place: int) -> Column:
+    """Return the newest row of one table: the greatest times and, of tied rows, the greatest payload."""
     inside = fn.col(f"__row{place}")
+    tie = fn.when(fn.col("__tied"), _payload(ask.table, inside.getField))
+    rank = fn.when(fn.col(_VIEW) == place, fn.struct(EVENT_US, CREATED_US, tie.alias("tie")))
     wanted = [inside.getField(name).alias(f"f{i}") for i, name in enumerate(ask.features)]
-    tie = fn.when(fn.col("__tied"), _payload(ask.table, inside.getField)).alias("tie")
-    return fn.when(fn.col(_VIEW) == place, fn.struct(EVENT_US, CREATED_US, tie, *wanted))
+    return fn.max_by(fn.struct(EVENT_US, CREATED_US, *wanted), rank)
 
 
 def _payload(table: SparkTable, column: Callable[[str], Column]) -> Column:
     if not table.features:
         return fn.lit(0)
-    return payload_order(table.row_schema(), column, table.stored.__getitem__)
+    return payload_order(
+        table.row_schema(),
+        lambda name: column(table.opaque.get(name, name)),
+        lambda name: table.stored[table.opaque.get(name, name)],
+    )
 
 
 def _taken(ask: Ask, place: int) -> list[Column]:

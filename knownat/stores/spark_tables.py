@@ -19,8 +19,9 @@ class SparkTable:
     """A table of feature rows under its view's own names.
 
     ``features`` are all features of the view and ``types`` the packed types that it declares:
-    together they break full ties, whichever features are asked for. A table without a created
-    column was known when it happened.
+    together they break full ties, whichever features are asked for; ``opaque`` names the columns
+    with the bytes of those that no packed type holds. A table without a created column was known
+    when it happened.
     """
 
     name: str
@@ -30,6 +31,12 @@ class SparkTable:
     created: str | None
     features: tuple[str, ...]
     types: Mapping[str, str] = field(default_factory=dict)
+    opaque: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns that decide ties or may be asked for."""
+        return (*self.features, *self.opaque.values())
 
     @property
     def stored(self) -> dict[str, tp.DataType]:
@@ -80,7 +87,7 @@ def read_rows(table: SparkTable, span: Span) -> DataFrame:
     """
     stored = table.stored
     created = table.created or table.event
-    needed = [*dict.fromkeys([*table.keys, *table.features, table.event, created])]
+    needed = [*dict.fromkeys([*table.keys, *table.carried, table.event, created])]
     if missing := [name for name in needed if name not in stored]:
         raise RepoError(
             f"{table.name}: its table has no column {missing}; it has {sorted(stored)}. "
@@ -91,7 +98,7 @@ def read_rows(table: SparkTable, span: Span) -> DataFrame:
         EVENT_US: microseconds(table.event, stored[table.event], where=f"{table.name}, column"),
         CREATED_US: microseconds(created, stored[created], where=f"{table.name}, column"),
     }
-    rest = [named(name) for name in dict.fromkeys(table.features) if name not in table.keys]
+    rest = [named(name) for name in dict.fromkeys(table.carried) if name not in table.keys]
     rows = table.rows.where(_seen(table, created, span))
     rows = rows.select(*keys, *rest, *(time.alias(name) for name, time in times.items()))
     visible = fn.greatest(EVENT_US, CREATED_US) if span.created_cutoff else fn.col(EVENT_US)
