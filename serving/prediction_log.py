@@ -49,7 +49,8 @@ class RowLog:
         self._journal: JournalWriter | None = None
         self._rotations = 0
         self._dirty = False
-        self._counts = Counts()
+        self._written = 0
+        self._dropped: dict[str, int] = {}
         self.finished: list[Path] = []
         """Journals that were rotated out and wait to be sealed."""
         self.problem: str | None = None
@@ -58,7 +59,9 @@ class RowLog:
     @property
     def counts(self) -> Counts:
         """A consistent snapshot of what became of every row."""
-        return self._counts
+        with self._lock:
+            dropped = dict(self._dropped)
+            return Counts(self._written + sum(dropped.values()), self._written, dropped)
 
     def open(self) -> None:
         """Create the first journal; a full disk is only noted.
@@ -78,19 +81,21 @@ class RowLog:
 
     def append(self, rows: Sequence[Sequence[object]]) -> str | None:
         """Write rows with one ``write``: all of them, or none and the reason."""
-        reason: str | None = None
         try:
-            frames = b"".join(frame(self._codec.encode(row)) for row in rows)
-            with self._lock:
-                self._current().append(frames)
-                self._dirty = True
+            frames = b"".join([frame(self._codec.encode(row)) for row in rows])
         except LogError as error:
-            reason = _MISFIT
             _logger.warning("%s: %s", self.folder, error)
-        except OSError as error:
-            reason = _reason(error)
-        self._count(len(rows), reason)
-        return reason
+            with self._lock:
+                return self._drop(len(rows), _MISFIT)
+        with self._lock:
+            try:
+                self._current().append(frames)
+            except OSError as error:
+                return self._drop(len(rows), _reason(error))
+            self._dirty = True
+            self._written += len(rows)
+            self.problem = None
+        return None
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""
@@ -129,18 +134,12 @@ class RowLog:
             self.finished.append(journal.path)
             journal.close()
 
-    def _count(self, rows: int, reason: str | None) -> None:
-        with self._lock:
-            old = self._counts
-            dropped = dict(old.dropped)
-            if reason is not None:
-                dropped[reason] = dropped.get(reason, 0) + rows
-            written = old.written + (rows if reason is None else 0)
-            # One assignment: a reader sees the books before or after, never between.
-            self._counts = Counts(old.accepted + rows, written, dropped)
-            if reason is not None and reason != self.problem:
-                _logger.error("%s: rows are dropped: %s", self.folder, reason)
-            self.problem = reason
+    def _drop(self, rows: int, reason: str) -> str:
+        self._dropped[reason] = self._dropped.get(reason, 0) + rows
+        if reason != self.problem:
+            _logger.error("%s: rows are dropped: %s", self.folder, reason)
+        self.problem = reason
+        return reason
 
 
 class LogBook:
