@@ -25,7 +25,6 @@ _SEALED = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "enable_external_access": "false",
-    "python_enable_replacements": "false",
     # An ASOF join of a filtered table is planned as a nested loop otherwise: minutes for seconds.
     "asof_loop_join_threshold": "0",
 }

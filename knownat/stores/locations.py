@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from glob import has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
@@ -70,17 +70,21 @@ class Location:
             )
         return sorted(files)
 
-    def partitions(self, file: Path) -> dict[str, str]:
+    def partitions(self, file: str) -> dict[str, str]:
         """Read the partition values that a file's folders name, as in ``region=north/day=3/x.parquet``."""
-        return _partitions(file.relative_to(self._folder))
+        return _partitions(PurePosixPath(file.removeprefix(self._folder)))
 
     def partitions_above(self) -> set[str]:
         """Name what looks like a partition in the path of the source itself, and is none."""
-        return set(_partitions(self._folder / "file"))
+        return set(_partitions(PurePosixPath(self._folder, "file")))
 
     @property
-    def _folder(self) -> Path:
-        return self.path if self.path.is_dir() else self.path.parent
+    def _folder(self) -> str:
+        if self.remote:
+            steps = self.address.split("/")
+            literal = next((place for place, step in enumerate(steps) if has_magic(step)), len(steps) - 1)
+            return "/".join(steps[:literal])
+        return str(self.path if self.path.is_dir() else self.path.parent)
 
 
 def locate(source: DataSource, config: RepoConfig) -> Location:
@@ -142,7 +146,7 @@ def _resolve(source: str, path: Path, config: RepoConfig) -> tuple[str, str]:
     return os.path.normpath(base.joinpath(*steps[:literal])), "/".join(steps[literal:])
 
 
-def _partitions(path: Path) -> dict[str, str]:
+def _partitions(path: PurePosixPath) -> dict[str, str]:
     return dict(part.split("=", 1) for part in path.parts[:-1] if "=" in part)
 
 

@@ -34,7 +34,7 @@ from knownat.stores.parquet_writes import append_rows
 from knownat.stores.project_tables import project_tables
 from knownat.stores.pulls import Pull
 from knownat.stores.retrieval import AsOfRetrievalJob, TableJob, Wanted
-from knownat.stores.scanning import partition_names
+from knownat.stores.scanning import Opened, partition_names
 from knownat.stores.sources import asked_keys, batch_source, source_schema
 
 _log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class AsOfOfflineStore(OfflineStore):
             rows = table.select(schema.names).cast(schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise RepoError(f"View '{feature_view.name}': the rows do not fit its source: {error}") from error
-        append_rows(location, rows, partition_by=partition_names(location))
+        append_rows(location, rows, partition_by=partition_names(Opened.now(location)))
         if progress:
             progress(rows.num_rows)
 

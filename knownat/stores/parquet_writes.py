@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from knownat.errors import RepoError
 from knownat.stores.deadline import Stop
 from knownat.stores.locations import Location
-from knownat.stores.scanning import scan_files
+from knownat.stores.scanning import Opened
 from knownat.stores.sources import exclusive
 
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -99,7 +99,7 @@ def staged(path: Path, stop: Stop) -> Iterator[Path]:
         yield place / "rows.parquet"
         _settle(place / "rows.parquet")
         with stop.finishing():
-            _replace_folder(place, path)
+            replace_folder(place, path)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -122,7 +122,7 @@ def exists(location: Location) -> bool:
     if not location.remote:
         return location.path.exists()
     try:
-        scan_files(location).collect_schema()
+        Opened.now(location)
     except FileNotFoundError:
         return False
     except pl.exceptions.ComputeError as error:
@@ -195,11 +195,16 @@ def _settle(file: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _replace_folder(place: Path, path: Path) -> None:
-    # A folder that holds something cannot be replaced in one step: for a moment there is none, and
-    # a reader is told so; it never meets a mixture of old and new.
+def replace_folder(place: Path, path: Path) -> None:
+    """Put a folder in the place of another, or of a file.
+
+    A folder that holds something cannot be replaced in one step: for a moment there is none, and a
+    reader is told so; it never meets a mixture of old and new.
+    """
     old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
     if path.exists():
         path.replace(old)
     place.replace(path)
+    if old.is_file():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)

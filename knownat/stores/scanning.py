@@ -4,10 +4,9 @@ Types are those of the files. Where a file has none, in CSV and in the names of 
 are the declared ones; a value that does not fit its type is an error, never a null.
 """
 
-from collections.abc import Collection, Container, Mapping, Sequence
-from glob import has_magic
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -21,6 +20,7 @@ Declared = Mapping[str, FeastType]
 
 MOMENT = pl.Datetime("us", "UTC")
 
+_OBJECT = "__object"
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _TRUTHS = {"true": True, "false": False, None: None}
 # ISO 8601: a date, then maybe a time with up to six digits of a second, then maybe an offset.
@@ -50,28 +50,53 @@ def polars_type(dtype: FeastType, name: str) -> pl.DataType:
     return MOMENT if isinstance(declared, pl.Datetime) else declared
 
 
-def scan_files(location: Location, declared: Declared | None = None) -> pl.LazyFrame:
-    """Open the files of a source; nothing but their headers is read.
+@dataclass(frozen=True)
+class Opened:
+    """The files of a source as they were when it was opened; what is added later does not belong."""
+
+    location: Location
+    files: list[str]
+    unchanged: Callable[[], bool] | None
+    """Tells whether they are still the same. A CSV in an object store is not watched."""
+
+    @classmethod
+    def now(cls, location: Location) -> "Opened":
+        """List the files, and note how to recognise them.
+
+        Raises
+        ------
+        RepoError
+            If there are no files.
+        """
+        if not location.remote:
+            files = location.files()
+            stamps = [*map(_stamp, files)]
+            return cls(location, [*map(str, files)], lambda: [*map(_stamp, files)] == stamps)
+        if location.csv:
+            return cls(location, [location.address], None)
+        counts = _counts(location, location.address)
+        objects = sorted(counts)
+        return cls(location, objects, lambda: _counts(location, objects) == counts)
+
+
+def scan_files(opened: Opened, declared: Declared | None = None) -> pl.LazyFrame:
+    """Read the files of a source lazily; nothing but their headers is read now.
 
     Raises
     ------
     RepoError
-        If there are no files, their columns do not fit together, or a CSV has no declared types.
+        If their columns do not fit together, or a CSV has no declared types.
     """
-    if location.csv:
-        return _scan_csv(location, declared)
-    return (
-        _scan_remote(location, declared or {}) if location.remote else _scan_local(location, declared or {})
-    )
-
-
-def _scan_local(location: Location, declared: Declared) -> pl.LazyFrame:
-    files = location.files()
-    partitions = _partition_types(location, files, declared)
-    schemas = [tuple(_schema(file).items()) for file in files] if len(files) > 1 else [()]
-    alike: dict[tuple[tuple[str, pl.DataType], ...], list[Path]] = {}
-    for file, schema in zip(files, schemas, strict=True):
-        alike.setdefault(schema, []).append(file)
+    if opened.location.csv:
+        return _scan_csv(opened, declared)
+    location, files = opened.location, opened.files
+    partitions = _partition_types(opened, declared or {})
+    # One by one, the headers of many objects would take long; the engine tells if they differ.
+    one = len(files) == 1 or location.remote
+    schemas = [()] if one else [tuple(_schema(location, file).items()) for file in files]
+    alike: dict[tuple[tuple[str, pl.DataType], ...], list[str]] = {}
+    for place, file in enumerate(files):
+        alike.setdefault(schemas[0 if one else place], []).append(file)
     parts = [_scan(location, some, partitions) for some in alike.values()]
     if len(parts) > 1:
         target = _common_schema(location, files, [dict(schema) for schema in schemas])
@@ -83,31 +108,59 @@ def _scan_local(location: Location, declared: Declared) -> pl.LazyFrame:
     return pl.concat(parts).with_columns(_typed(location, name, kind) for name, kind in partitions.items())
 
 
+def partition_names(opened: Opened) -> list[str]:
+    """Name the columns of a source that only the names of its folders hold."""
+    return [*_partition_types(opened, {})]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _counts(location: Location, objects: str | list[str]) -> dict[str, int]:
+    # An object store has no cheap and common way to tell versions apart; the number of rows is in
+    # each object's header, which is read anyway.
+    rows = pl.scan_parquet(
+        objects,
+        storage_options=dict(location.options),
+        hive_partitioning=False,
+        include_file_paths=_OBJECT,
+    )
+    return dict(rows.group_by(_OBJECT).len().collect().iter_rows())
+
+
 def _as_common(target: Mapping[str, pl.DataType], have: Container[str]) -> list[pl.Expr]:
     # An older file lacks the columns that were added since: there they are null.
     return [(pl.col(n) if n in have else pl.lit(None)).cast(kind).alias(n) for n, kind in target.items()]
 
 
-def _scan(location: Location, files: list[Path], partitions: Container[str]) -> pl.LazyFrame:
+def _scan(location: Location, files: list[str], partitions: Container[str]) -> pl.LazyFrame:
+    options = dict(location.options)
     if not partitions:
-        return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+        return pl.scan_parquet(files, storage_options=options, hive_partitioning=False, glob=False)
     if above := location.partitions_above():
         raise RepoError(
             f"Source '{location.source}' has partitions, but so has the path to it: {sorted(above)} in "
             f"{location.address} would be read as columns. Move it to a folder without '='."
         )
-    inside = _schema(files[0])
+    inside = _schema(location, files[0])
     text = {name: inside.get(name, pl.String()) for name in location.partitions(files[0])}
-    return pl.scan_parquet(files, hive_partitioning=True, hive_schema=text, glob=False)
+    return pl.scan_parquet(
+        files, storage_options=options, hive_partitioning=True, hive_schema=text, glob=False
+    )
 
 
-def _partition_types(location: Location, files: list[Path], declared: Declared) -> dict[str, pl.DataType]:
+def _partition_types(opened: Opened, declared: Declared) -> dict[str, pl.DataType]:
     values: dict[str, set[str]] = {}
-    for file in files:
-        for name, value in location.partitions(file).items():
+    for file in opened.files:
+        for name, value in opened.location.partitions(file).items():
             values.setdefault(name, set()).add(value)
     # A column that the files hold themselves has its type there.
-    inside = _schema(files[0]) if values else {}
+    inside = _schema(opened.location, opened.files[0]) if values else {}
     values = {name: some for name, some in values.items() if name not in inside}
     return {
         name: polars_type(declared[name], name) if name in declared else _inferred(some)
@@ -124,12 +177,12 @@ def _is_integer(value: str) -> bool:
     return value == _NULL_PARTITION or (value.lstrip("-").isdecimal() and str(int(value)) == value)
 
 
-def _schema(file: Path) -> pl.Schema:
-    return pl.Schema(pl.read_parquet_schema(file))
+def _schema(location: Location, file: str) -> pl.Schema:
+    return _scan(location, [file], ()).collect_schema()
 
 
 def _common_schema(
-    location: Location, files: list[Path], schemas: Sequence[Mapping[str, pl.DataType]]
+    location: Location, files: Sequence[str], schemas: Sequence[Mapping[str, pl.DataType]]
 ) -> dict[str, pl.DataType]:
     common: dict[str, pl.DataType] = {}
     for file, schema in zip(files, schemas, strict=True):
@@ -156,58 +209,28 @@ def _wider(left: pl.DataType, right: pl.DataType) -> pl.DataType | None:
     return None
 
 
-def partition_names(location: Location) -> list[str]:
-    """Name the columns of a source that only the names of its folders hold."""
-    return [*(_remote_partitions(location) if location.remote else _local_partitions(location))]
-
-
-def _local_partitions(location: Location) -> dict[str, pl.DataType]:
-    return _partition_types(location, location.files(), {})
-
-
-def _remote_partitions(location: Location) -> dict[str, pl.DataType]:
-    if location.address.endswith(".parquet") and not has_magic(location.address):
-        return {}
-    plain, whole = (
-        _scan_objects(location, hive_partitioning=hive).collect_schema() for hive in (False, True)
-    )
-    return {name: kind for name, kind in whole.items() if name not in plain}
-
-
-def _scan_remote(location: Location, declared: Declared) -> pl.LazyFrame:
-    if not (partitions := _remote_partitions(location)):
-        return _scan_objects(location, hive_partitioning=False)
-    known = {name: polars_type(declared[name], name) for name in partitions if name in declared}
-    schema = partitions | dict.fromkeys(known, pl.String())
-    rows = _scan_objects(location, hive_partitioning=True, hive_schema=schema)
-    return rows.with_columns(_typed(location, name, kind) for name, kind in known.items())
-
-
-def _scan_objects(location: Location, **options: Any) -> pl.LazyFrame:
-    return pl.scan_parquet(location.address, storage_options=dict(location.options), **options)
-
-
-def _scan_csv(location: Location, declared: Declared | None) -> pl.LazyFrame:
+def _scan_csv(opened: Opened, declared: Declared | None) -> pl.LazyFrame:
+    location = opened.location
     if declared is None:
         raise RepoError(
             f"Source '{location.source}' is CSV, which has no types of its own. Read it through a feature "
             "view that declares them, or write it as Parquet."
         )
-    files = location.address if location.remote else location.files()
-    text = pl.scan_csv(
-        files, infer_schema=False, glob=location.remote, storage_options=dict(location.options)
-    )
+    options = dict(location.options)
+    text = pl.scan_csv(opened.files, infer_schema=False, glob=location.remote, storage_options=options)
     known = [name for name in text.collect_schema() if name in declared]
     return text.with_columns(_typed(location, name, polars_type(declared[name], name)) for name in known)
 
 
-def csv_schema(location: Location, times: Collection[str]) -> pa.Schema:
+def csv_schema(opened: Opened, times: Collection[str]) -> pa.Schema:
     """Guess the types of a CSV from all of its values; ``times`` are UTC.
 
     A definition that declares them needs no guess: "007" looks like a number.
     """
-    files = location.address if location.remote else location.files()
-    rows = pl.scan_csv(files, infer_schema_length=None, storage_options=dict(location.options))
+    options = dict(opened.location.options)
+    rows = pl.scan_csv(
+        opened.files, infer_schema_length=None, glob=opened.location.remote, storage_options=options
+    )
     schema: pa.Schema = rows.head(0).collect().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     kinds = {
         field.name: pa.string() if pa.types.is_large_string(field.type) else field.type for field in schema

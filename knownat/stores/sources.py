@@ -1,7 +1,7 @@
 """From a Feast view and its file source to a table the as-of kernel can read."""
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +17,8 @@ from feast.types import UnixTimestamp
 
 from knownat.errors import RepoError
 from knownat.stores.feast_types import packed_features, packed_types
-from knownat.stores.locations import Location, locate
-from knownat.stores.scanning import Declared, csv_schema, scan_files
+from knownat.stores.locations import locate
+from knownat.stores.scanning import Declared, Opened, csv_schema, scan_files
 from knownat.stores.tables import FeatureTable
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,8 +34,8 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
     """
     source = batch_source(view)
     mapping = dict(source.field_mapping or {})
-    unchanged = _watch(locate(source, config))
-    rows = scan(source, config, declared_types(view))
+    opened = Opened.now(locate(source, config))
+    rows = scan_files(opened, declared_types(view))
     if renames := {old: new for old, new in mapping.items() if old in rows.collect_schema()}:
         rows = rows.rename(renames)
     return FeatureTable(
@@ -48,25 +48,8 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         features=tuple(feature.name for feature in view.features),
         types=packed_types(view),
         serialise=lambda rows: pa.table(packed_features(view, rows)),
-        unchanged=unchanged,
+        unchanged=opened.unchanged,
     )
-
-
-def _watch(location: Location) -> Callable[[], bool] | None:
-    """Tell later whether local files are still the same ones, or were rewritten or renamed over."""
-    if location.remote:
-        return None
-    files = location.files()
-    opened = list(map(_stamp, files))
-    return lambda: list(map(_stamp, files)) == opened
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = file.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def batch_source(view: FeatureView | LabelView) -> DataSource:
@@ -117,7 +100,7 @@ def scan(source: DataSource, config: RepoConfig, declared: Declared | None = Non
     RepoError
         If it is another kind of source, there is no such file, or it is CSV and nothing is declared.
     """
-    return scan_files(locate(source, config), declared)
+    return scan_files(Opened.now(locate(source, config)), declared)
 
 
 def source_schema(source: DataSource, config: RepoConfig) -> pa.Schema:
@@ -129,15 +112,16 @@ def source_schema(source: DataSource, config: RepoConfig) -> pa.Schema:
         If the source cannot be read.
     """
     location = locate(source, config)
+    opened = Opened.now(location)
     if location.csv:
         times = [name for name in (source.timestamp_field, source.created_timestamp_column) if name]
-        return csv_schema(location, times)
-    rows = scan_files(location)
+        return csv_schema(opened, times)
+    rows = scan_files(opened)
     schema: pa.Schema = rows.head(0).collect().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     if location.remote:
         return schema
     # The engine has no maps, and its strings are large: what the files say is more exact.
-    files = pa.unify_schemas(map(pq.read_schema, location.files()), promote_options="permissive")
+    files = pa.unify_schemas(map(pq.read_schema, opened.files), promote_options="permissive")
     inside = [field for field in schema if field.name in files.names]
     return pa.schema(
         [*(files.field(field.name) for field in inside), *(f for f in schema if f not in inside)]

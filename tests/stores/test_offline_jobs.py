@@ -16,10 +16,11 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 
-from knownat.errors import RepoError, RetrievalTimeout
+from knownat.errors import RepoError, RetrievalTimeout, RowsNotConserved
 from knownat.stores.deadline import Stop, within
+from knownat.stores.examples import FrameExamples
 from knownat.stores.offline import AsOfOfflineStore
-from knownat.stores.retrieval import TableJob
+from knownat.stores.retrieval import AsOfRetrievalJob, TableJob, Wanted
 from tests.stores import shop
 from tests.stores.made_store import PLACE, make_store, rows, source, view, write
 from tests.stores.object_store import object_store
@@ -173,6 +174,17 @@ def test_a_dataset_is_saved_as_one_object_of_a_store(
                 retrieval(store).persist(storage)
         with pytest.raises(RepoError, match="cannot be replaced in one step"):
             retrieval(store).persist(storage, allow_overwrite=True)
+
+
+def test_features_of_another_number_of_rows_are_caught(store: FeatureStore) -> None:
+    asked = pd.DataFrame({"place": ["a", "b"], "event_timestamp": [shop.at(1)] * 2})
+    short = pa.table({"amount": [1]})
+    job = AsOfRetrievalJob(
+        FrameExamples(asked, ["place"]), lambda _: short, Wanted(feature_refs=AMOUNT), store.config
+    )
+    for ask in (job.to_df, job.to_arrow):
+        with pytest.raises(RowsNotConserved, match="2 examples in, 1 rows of features out"):
+            ask()
 
 
 def test_the_join_is_no_sql_and_says_so(store: FeatureStore) -> None:

@@ -16,6 +16,7 @@ from knownat.errors import RepoError
 from knownat.stores.locations import locate, storage_options
 from knownat.stores.offline import AsOfOfflineStore
 from knownat.stores.repo import Repo
+from knownat.stores.scanning import Opened, scan_files
 from tests.stores import shop
 from tests.stores.made_store import PLACE, make_store, rows, source, view, write
 from tests.stores.object_store import ObjectStore, object_store
@@ -292,3 +293,26 @@ def test_values_keep_the_width_that_the_file_has(tmp_path: Path) -> None:
     store = make_store(tmp_path, PLACE, view(source("x.parquet"), {"amount": Int32}))
     found = store.get_historical_features(entity_df=ASKED, features=["stock:amount"]).to_arrow()
     assert found.schema.field("amount").type == pa.int32()
+
+
+def test_a_csv_with_wildcards_in_its_repos_path_is_read(tmp_path: Path) -> None:
+    repo = tmp_path / "repo[1]"
+    repo.mkdir()
+    (repo / "stock.csv").write_text(CSV)
+    assert amounts(make_store(repo, PLACE, view(source("stock.csv"), TYPES))) == [2**53 + 1, None, -1]
+
+
+def test_objects_that_appear_while_a_table_is_read_do_not_belong_to_it(
+    tmp_path: Path, bucket: ObjectStore
+) -> None:
+    put(bucket, "b/stock/m.parquet", rows(["a"], [1], [5]))
+    opened = Opened.now(
+        locate(source("s3://b/stock", s3_endpoint_override=bucket.url), make_store(tmp_path).config)
+    )
+    table = scan_files(opened)
+    put(bucket, "b/stock/a.parquet", rows(["b"], [1], [6]))
+    assert table.collect()["amount"].to_list() == [5]
+    assert opened.unchanged is not None
+    assert opened.unchanged()
+    put(bucket, "b/stock/m.parquet", rows(["a", "b"], [1, 1], [5, 6]))
+    assert not opened.unchanged()
