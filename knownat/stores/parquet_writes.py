@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -59,8 +59,10 @@ def append_rows(
         _append_to_folder(location.path, rows, partition_by, () if inside else partition_by)
 
 
-def replace_rows(location: Location, rows: pa.Table, stop: Stop) -> None:
+def replace_rows(location: Location, slices: Iterable[pa.Table], stop: Stop) -> None:
     """Write rows in place of what was there: one file, or a folder with one file in it.
+
+    The slices are written one after the other; an object store gets them in one piece.
 
     Raises
     ------
@@ -71,13 +73,14 @@ def replace_rows(location: Location, rows: pa.Table, stop: Stop) -> None:
     """
     if not location.remote:
         with staged(location.path, stop) as place:
-            _write(place, rows)
+            _write_slices(place, slices, stop)
         return
     if location.is_folder and exists(location):
         raise RepoError(
             f"{location.address} holds objects, which cannot be replaced in one step: a reader would meet "
             "old and new rows. Save under a new name."
         )
+    rows = pa.concat_tables(slices)
     with stop.finishing():
         put_object(location, location.address + "rows.parquet" * location.is_folder, rows)
 
@@ -188,6 +191,16 @@ def _new_name() -> str:
 
 def _write(place: Path, rows: pa.Table) -> None:
     pq.write_table(rows, place)
+
+
+def _write_slices(place: Path, slices: Iterable[pa.Table], stop: Stop) -> None:
+    rest = iter(slices)
+    first = next(rest)
+    with pq.ParquetWriter(place, first.schema) as writer:
+        writer.write_table(first)
+        for rows in rest:
+            stop.check()
+            writer.write_table(rows)
 
 
 def _settle(file: Path) -> None:

@@ -1,7 +1,9 @@
 """What a historical retrieval hands back: nothing is read until somebody asks for the rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
@@ -16,8 +18,11 @@ from knownat.errors import RepoError, RowsNotConserved
 from knownat.stores.arrow_tables import exact_pandas
 from knownat.stores.deadline import Stop, within
 from knownat.stores.examples import Examples
-from knownat.stores.locations import locate
+from knownat.stores.locations import Location, locate
 from knownat.stores.parquet_writes import exists, replace_rows
+from knownat.stores.spooling import Spool
+
+Column = tuple[str, pa.ChunkedArray]
 
 
 class TableJob(RetrievalJob):
@@ -79,9 +84,10 @@ class TableJob(RetrievalJob):
         location = locate(storage.to_data_source(), self._config)
         if not allow_overwrite and exists(location):
             raise SavedDatasetLocationAlreadyExists(location=location.address)
-        within(
-            timeout, lambda stop: replace_rows(location, self._rows(stop), stop), what="Saving the dataset"
-        )
+        within(timeout, lambda stop: self._save(location, stop), what="Saving the dataset")
+
+    def _save(self, location: Location, stop: Stop) -> None:
+        replace_rows(location, [self._rows(stop)], stop)
 
     def _rows(self, stop: Stop) -> pa.Table:
         return self._retrieve(stop)
@@ -129,11 +135,19 @@ class Wanted:
             for field in source.schema
         }
 
+    def outputs(self, view: OnDemandFeatureView) -> dict[str, str]:
+        """Name the features that are asked of an on-demand view, each with its column in the result."""
+        name = view.projection.name_to_use()
+        prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
+        names = [field.name for field in view.projection.features]
+        return {feature: prefix + feature for feature in names if f"{name}:{feature}" in self.feature_refs}
+
 
 class AsOfRetrievalJob(TableJob):
     """Examples with their features, on-demand ones included.
 
-    ``find`` returns the stored features of the examples' questions, row by row.
+    ``find`` returns the stored features of the examples' questions, row by row; ``stream``, where
+    there is one, yields them column by column, so that a saved dataset is never in memory as a whole.
     """
 
     def __init__(
@@ -142,11 +156,42 @@ class AsOfRetrievalJob(TableJob):
         find: Callable[[Stop], pa.Table],
         wanted: Wanted,
         config: RepoConfig,
+        stream: Callable[[Stop], Iterator[Column]] | None = None,
     ) -> None:
         super().__init__(self._with_examples, config)
         self._examples = examples
         self._find = find
         self._wanted = wanted
+        self._stream = stream
+
+    @override
+    def _save(self, location: Location, stop: Stop) -> None:
+        if self._stream is None or location.remote:
+            super()._save(location, stop)
+            return
+        location.path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the result, where there is room for it: a system's own scratch space may be memory.
+        with TemporaryDirectory(prefix=f".{location.path.name}.", dir=location.path.parent) as folder:
+            spool = Spool(Path(folder))
+            for name, values in self._stream(stop):
+                stop.check()
+                spool.put(name, values)
+            self._compute_aside(spool, stop)
+            replace_rows(location, spool.beside(self._examples.whole(stop)), stop)
+
+    def _compute_aside(self, spool: Spool, stop: Stop) -> None:
+        questions, taken = self._examples.questions(stop).table, self._examples.columns(stop)
+        self._check_inputs(questions)
+        _check_names(taken, spool.names)
+        for view in self._wanted.on_demand:
+            stop.check()
+            inputs = questions
+            for name in set(inputs_of(view)) & set(spool.names):
+                inputs = inputs.append_column(name, spool.column(name))
+            made = compute_on_demand(view, inputs, full_feature_names=self.full_feature_names)
+            for column in self._wanted.outputs(view).values():
+                _check_names([*taken, *spool.names], [column])
+                spool.put(column, made[column])
 
     def _with_examples(self, stop: Stop) -> pa.Table:
         table, features = self._examples.whole(stop), self._features(stop)
@@ -166,39 +211,23 @@ class AsOfRetrievalJob(TableJob):
             raise RowsNotConserved(
                 f"{inputs.num_rows} examples in, {features.num_rows} rows of features out."
             )
-        for name, asker in self._wanted.request_inputs.items():
-            if name not in inputs.column_names:
-                raise RequestDataNotFoundInEntityDfException(feature_name=name, feature_view_name=asker)
+        self._check_inputs(inputs)
         taken = self._examples.columns(stop)
         _check_names(taken, features.column_names)
         for name in features.column_names:
             inputs = inputs.append_column(name, features[name])
         for view in self._wanted.on_demand:
             stop.check()
-            made = self._compute(view, inputs)
-            for column in self._outputs(view):
+            made = compute_on_demand(view, inputs, full_feature_names=self.full_feature_names)
+            for column in self._wanted.outputs(view).values():
                 _check_names([*taken, *features.column_names], [column])
                 features = features.append_column(column, made[column])
         return features
 
-    def _outputs(self, view: OnDemandFeatureView) -> list[str]:
-        asked, name = set(self._wanted.feature_refs), view.projection.name_to_use()
-        prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
-        return [prefix + f.name for f in view.projection.features if f"{name}:{f.name}" in asked]
-
-    def _compute(self, view: OnDemandFeatureView, rows: pa.Table) -> pa.Table:
-        """Compute an on-demand view from the inputs it declares.
-
-        Feast hands each on-demand view every column as Python objects: most of the time of a wide
-        frame. It also lets a body read what it never declared, and fail when it is served.
-        """
-        made = view.transform_arrow(rows.select(_inputs(view, rows)), self.full_feature_names)
-        if made.num_rows != rows.num_rows:
-            raise RowsNotConserved(
-                f"On-demand view '{view.name}' made {made.num_rows} rows of {rows.num_rows}; it must return "
-                "one for each it is given, in their order."
-            )
-        return made
+    def _check_inputs(self, questions: pa.Table) -> None:
+        for name, asker in self._wanted.request_inputs.items():
+            if name not in questions.column_names:
+                raise RequestDataNotFoundInEntityDfException(feature_name=name, feature_view_name=asker)
 
     @property
     def full_feature_names(self) -> bool:
@@ -224,6 +253,27 @@ class AsOfRetrievalJob(TableJob):
         )
 
 
+def compute_on_demand(view: OnDemandFeatureView, rows: pa.Table, *, full_feature_names: bool) -> pa.Table:
+    """Compute an on-demand view from the inputs it declares.
+
+    Feast hands each on-demand view every column as Python objects: most of the time of a wide
+    frame. It also lets a body read what it never declared, and fail when it is served.
+
+    Raises
+    ------
+    RowsNotConserved
+        If the view made other rows than it was given.
+    """
+    inputs = [name for name in inputs_of(view) if name in rows.column_names]
+    made = view.transform_arrow(rows.select(inputs), full_feature_names)
+    if made.num_rows != rows.num_rows:
+        raise RowsNotConserved(
+            f"On-demand view '{view.name}' made {made.num_rows} rows of {rows.num_rows}; it must return "
+            "one for each it is given, in their order."
+        )
+    return made
+
+
 def _validate(rows: pa.Table, reference: ValidationReference) -> None:
     from feast.dqm.errors import ValidationFailed
 
@@ -240,10 +290,10 @@ def _check_names(taken: Sequence[object], names: Sequence[str]) -> None:
         )
 
 
-def _inputs(view: OnDemandFeatureView, rows: pa.Table) -> list[str]:
+def inputs_of(view: OnDemandFeatureView) -> list[str]:
+    """Name what an on-demand view declares as its inputs, under short and full names."""
     names = [field.name for source in view.source_request_sources.values() for field in source.schema]
     for source in view.source_feature_view_projections.values():
         prefix = f"{source.name_alias or source.name}__"
         names += [name for field in source.features for name in (prefix + field.name, field.name)]
-    have = set(rows.column_names)
-    return [name for name in dict.fromkeys(names) if name in have]
+    return [*dict.fromkeys(names)]

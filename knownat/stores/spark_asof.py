@@ -58,7 +58,13 @@ class Asked:
 
     first_us: int
     last_us: int
-    known_until_us: int
+    known_until_us: int | None = None
+    """The last time by which a row must be visible, if that is not the last question's."""
+
+    @property
+    def until_us(self) -> int:
+        """The time after which no row is seen any more."""
+        return self.last_us if self.known_until_us is None else self.known_until_us
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def newest_in(table: SparkTable, span: Span, *, latest: str | None = None) -> Da
 
 def _guarded(questions: DataFrame, asked: Asked) -> DataFrame:
     """Refuse questions outside the span that the tables were read for: their rows may be missing."""
-    inside = fn.col(_ASKED).between(asked.first_us, asked.last_us) & (fn.col(_KNOWN) <= asked.known_until_us)
+    inside = fn.col(_ASKED).between(asked.first_us, asked.last_us) & (fn.col(_KNOWN) <= asked.until_us)
     complaint = fn.raise_error(
         "The examples changed while they were read: some are outside the times that they had at first. "
         "Make their SQL deterministic, or save its result to a table first."
@@ -192,7 +198,7 @@ def _answer(questions: DataFrame, group: _Group, asked: Asked | None, *, created
     both = _as_questions(questions, group)
     for place, ask in enumerate(group.asks):
         span = Span(
-            until_us=asked.known_until_us if asked else None,
+            until_us=asked.until_us if asked else None,
             event_from_us=asked.first_us - _ttl(ask) if asked and ask.ttl_us and not ask.found else None,
             created_cutoff=created_cutoff,
         )

@@ -70,7 +70,12 @@ class Span:
 
 def named(name: str) -> Column:
     """Name a column, whatever characters are in its name."""
-    return fn.col(f"`{name.replace('`', '``')}`")
+    return fn.col(quoted(name))
+
+
+def quoted(name: str) -> str:
+    """Write a column's name for SQL, whatever characters are in it."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def read_rows(table: SparkTable, span: Span) -> DataFrame:
@@ -103,7 +108,7 @@ def read_rows(table: SparkTable, span: Span) -> DataFrame:
     rows = rows.select(*keys, *rest, *(time.alias(name) for name, time in times.items()))
     visible = fn.greatest(EVENT_US, CREATED_US) if span.created_cutoff else fn.col(EVENT_US)
     rows = rows.withColumn(VISIBLE_US, visible)
-    return rows.dropna(subset=[f"`{name}`" for name in table.keys]) if table.keys else rows
+    return rows.dropna(subset=[*map(quoted, table.keys)]) if table.keys else rows
 
 
 def microseconds(name: str, kind: tp.DataType, *, where: str) -> Column:

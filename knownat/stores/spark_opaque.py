@@ -1,0 +1,45 @@
+"""Features that no packed type holds, as the bytes that break their ties; made on the executors.
+
+Only views that declare such a feature pay for it: their rows pass through Python once. The
+executors need this package and Feast.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from feast.feature_view import FeatureView
+from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
+from pyspark.sql import DataFrame
+from pyspark.sql import types as tp
+
+from knownat.stores.feast_types import packed_features
+
+_PREFIX = "__bytes_of_"
+
+Batches = Iterable[pa.RecordBatch]
+
+
+def with_bytes(
+    rows: DataFrame, view: FeatureView, features: Sequence[str]
+) -> tuple[DataFrame, dict[str, str]]:
+    """Add the serialised values of some features; return the rows and which column holds whose."""
+    columns = {name: _PREFIX + name for name in features}
+    if not columns:
+        return rows, columns
+    added = [tp.StructField(column, tp.BinaryType()) for column in columns.values()]
+    schema = tp.StructType([*rows.schema.fields, *added])
+    return rows.mapInArrow(_serialise(view.to_proto().SerializeToString(), columns), schema), columns
+
+
+def _serialise(view: bytes, columns: dict[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    def add(batches: Batches) -> Iterator[pa.RecordBatch]:
+        declared = FeatureView.from_proto(FeatureViewProto.FromString(view))
+        declared.features = [field for field in declared.features if field.name in columns]
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            packed = packed_features(declared, table)
+            for name, column in columns.items():
+                table = table.append_column(column, packed[name].cast(pa.binary()))
+            yield from table.to_batches()
+
+    return add
