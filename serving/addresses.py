@@ -2,28 +2,45 @@
 
 import ipaddress
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 
 from knownat.errors import ConfigError
 
 _BACKLOG = 2_048
+_LOOPBACK = "127.0.0.1"
 
 
-def bind(host: str, port: int, *, allow_unauthenticated: bool) -> socket.socket:
-    """Bind a listening socket; port 0 takes a free one.
+def bind_public(host: str, port: int, *, keys: Path | None) -> socket.socket:
+    """Bind the port that is asked for predictions; 0 takes a free one.
 
     Raises
     ------
     ConfigError
-        If the address is reachable by others and that was not asked for, or cannot be bound.
+        If others can reach the address and no key would be asked of them, or it cannot be bound.
     """
-    if not (_is_loopback(host) or allow_unauthenticated):
-        why = "others could reach it, and the scorer asks nobody who they are"
-        raise ConfigError(f"--host {host}", [f"{why}; bind 127.0.0.1, or say --allow-unauthenticated"])
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"{host}:{port}", [f"cannot be bound: {error}"]) from error
+    if keys is None and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host}",
+            ["others could reach it, and there are no keys; bind 127.0.0.1, or make one: knownat keys add"],
+        )
+    return _bind(host, port)
+
+
+def bind_admin(port: int, count: int) -> list[socket.socket]:
+    """Bind one loopback port a worker, counting up from the first; 0 takes free ones.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be bound.
+    """
+    return [_bind(_LOOPBACK, port + number if port else 0) for number in range(count)]
+
+
+def urls_of(bound: Sequence[socket.socket]) -> list[str]:
+    """Name the addresses a client uses."""
+    return [url_of(one) for one in bound]
 
 
 def url_of(bound: socket.socket) -> str:
@@ -32,8 +49,17 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"{host}:{port}", [f"cannot be bound: {error}"]) from error

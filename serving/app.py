@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knownat.clock import Clock
+from serving.access import Access
+from serving.admin import AdminRoutes, create_admin_app
 from serving.bodies import MAX_BODY_BYTES
 from serving.errors import ApiError
 from serving.health import Drain, Readiness
@@ -27,7 +30,7 @@ from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
 from serving.predictions import Answering
 from serving.responses import error_response
-from serving.routes import Routes, watch_deployment
+from serving.routes import HealthRoutes, Routes, watch
 from serving.served import ServedModels
 
 
@@ -38,6 +41,19 @@ class Limits:
     max_body_bytes: int = MAX_BODY_BYTES
     score_seconds: float = 30.0
     watch_seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the apps of one scorer process stand on; the caller opens and closes the log."""
+
+    models: ServedModels
+    book: LogBook
+    ids: PredictionIds
+    clock: Clock
+    access: Access
+    drain: Drain = field(default_factory=Drain)
+    limits: Limits = field(default_factory=Limits)
 
 
 class ScorerApp(FastAPI):
@@ -63,35 +79,25 @@ class ScorerApp(FastAPI):
         return self.openapi_schema
 
 
-def create_app(
-    *,
-    models: ServedModels,
-    book: LogBook,
-    ids: PredictionIds,
-    clock: Clock,
-    drain: Drain | None = None,
-    limits: Limits | None = None,
-) -> FastAPI:
-    """Build the app over what serves, its log and its clock.
-
-    The caller opens and closes the log; the app watches the deployment while it runs.
-    """
-    limits = limits or Limits()
+def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
+    """Build the public app and the admin port's; the public one watches the deployment while it runs."""
+    limits = parts.limits
     scoring = Lane("score", deadline=limits.score_seconds)
-    metrics = Metrics(models, book)
-    predict = PredictRoute(models, Answering(ids, clock), scoring, metrics, limits.max_body_bytes)
-    routes = Routes(
-        book=book,
-        ids=ids,
-        clock=clock,
-        metrics=metrics,
-        readiness=Readiness(models, book, drain or Drain()),
-        max_body_bytes=limits.max_body_bytes,
+    metrics = Metrics(parts.models, parts.book)
+    health = HealthRoutes(parts.clock, Readiness(parts.models, parts.book, parts.drain))
+    predict = PredictRoute(
+        parts.models,
+        parts.access,
+        Answering(parts.ids, parts.clock),
+        scoring,
+        metrics,
+        limits.max_body_bytes,
     )
+    routes = Routes(parts.access, parts.book, parts.ids, parts.clock, metrics, limits.max_body_bytes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(watch_deployment(models, seconds=limits.watch_seconds))
+        watcher = asyncio.create_task(watch(parts.models, parts.access, seconds=limits.watch_seconds))
         try:
             yield
         finally:
@@ -109,22 +115,21 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    _add_routes(app, routes)
+    _add_routes(app, routes, health)
     _add_refusals(app, routes)
-    return app
+    return app, create_admin_app(AdminRoutes(parts.models, parts.access, metrics), health)
 
 
-def _add_routes(app: FastAPI, routes: Routes) -> None:
+def _add_routes(app: FastAPI, routes: Routes, health: HealthRoutes) -> None:
     app.post(
         "/v1/labels",
         summary="Report what became true, by prediction id",
         response_model=None,
-        responses=answers(LabelsAnswer, 413, 422, 503),
+        responses=answers(LabelsAnswer, 401, 403, 413, 422, 429, 503),
         openapi_extra=LABELS_BODY,
     )(routes.labels)
-    app.get("/health/live", summary="Whether the process answers", response_model=None)(routes.live)
-    app.get("/health/ready", summary="Whether to send traffic here", response_model=None)(routes.ready)
-    app.get("/metrics", summary="Metrics for Prometheus", response_model=None)(routes.exposition)
+    app.get("/health/live", summary="Whether the process answers", response_model=None)(health.live)
+    app.get("/health/ready", summary="Whether to send traffic here", response_model=None)(health.ready)
 
 
 def _add_refusals(app: FastAPI, routes: Routes) -> None:

@@ -17,6 +17,14 @@ RepoOption = Annotated[
     Path, typer.Option("--repo", help="The Feast feature repo.", envvar="KNOWNAT_REPO", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        help="File of API keys. Default: keys.json beside the repo, if it is there.",
+        envvar="KNOWNAT_KEYS",
+    ),
+]
 ClockOption = Annotated[str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")]
 
 
@@ -38,9 +46,19 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option("--drain-seconds", help="After SIGTERM, answer unready for so long first.", min=0)
     ] = 1.0,
-    allow_unauthenticated: Annotated[
-        bool, typer.Option("--allow-unauthenticated", help="Bind an address that others can reach.")
-    ] = False,
+    keys: KeysOption = None,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(
+            "--admin-port",
+            help="First loopback port for /metrics and operators, one a worker. Default: the port after.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
+    max_body_bytes: Annotated[
+        int, typer.Option("--max-body-bytes", help="A longer request is refused with 413.", min=1_024)
+    ] = 8 << 20,
 ) -> None:
     """Answer predictions over HTTP from the releases that were promoted.
 
@@ -51,24 +69,33 @@ def serve(
     Example: knownat serve --port 8000
     Then: curl -X POST localhost:8000/v1/models/MODEL/predict -d '{"keys": {...}, "inputs": {...}}'
     """
-    from serving.addresses import bind, url_of
+    from serving.addresses import bind_admin, bind_public, url_of, urls_of
     from serving.supervisor import Supervisor
-    from serving.worker import WorkerConfig, run_worker
+    from serving.worker import Sockets, WorkerConfig, run_worker
 
     _clock(clock)
-    verbose = logging.getLogger().isEnabledFor(logging.INFO)
-    config = WorkerConfig(str(repo), clock=clock, drain_seconds=drain_seconds, verbose=verbose)
-    bound = bind(host, port, allow_unauthenticated=allow_unauthenticated)
+    keys_file = _keys_file(Workspace.at(repo), keys)
+    public = bind_public(host, port, keys=keys_file)
+    admin = bind_admin((port + 1 if port else 0) if admin_port is None else admin_port, workers)
+    config = WorkerConfig(
+        str(repo),
+        keys=None if keys_file is None else str(keys_file),
+        clock=clock,
+        drain_seconds=drain_seconds,
+        max_body_bytes=max_body_bytes,
+        verbose=logging.getLogger().isEnabledFor(logging.INFO),
+    )
 
     def announce(versions: Mapping[str, str]) -> None:
-        _announce(url_of(bound), versions, as_json=as_json)
+        _announce(url_of(public), urls_of(admin), versions, as_json=as_json)
         if port_file is not None:
-            _write_port(port_file, bound.getsockname()[1])
+            _write_port(port_file, public.getsockname()[1])
 
+    sockets = [Sockets(public, one) for one in admin]
     if workers == 1:
-        run_worker(config, bound, on_ready=announce)
+        run_worker(config, sockets[0], on_ready=announce)
     else:
-        Supervisor(config, bound, count=workers, on_ready=announce).run()
+        Supervisor(config, sockets, on_ready=announce).run()
 
 
 def score(
@@ -107,12 +134,23 @@ def _clock(text: str) -> Clock:
         raise ConfigError("--clock", [str(error)]) from error
 
 
-def _announce(url: str, models: Mapping[str, str], *, as_json: bool) -> None:
+def _keys_file(workspace: Workspace, given: Path | None) -> Path | None:
+    """Return the file of keys, if keys are asked for: the named one, or the workspace's if it is there."""
+    from serving.keys import KEYS_FILE
+
+    path = (given or workspace.home / KEYS_FILE).resolve()
+    if given is not None and not path.exists():
+        raise ConfigError(path, ["there are no keys; make one: knownat keys add NAME --scope predict"])
+    return path if path.exists() else None
+
+
+def _announce(url: str, admin: list[str], models: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
-        _print(json.dumps({"url": url, "models": dict(models)}))
+        _print(json.dumps({"url": url, "admin": admin, "models": dict(models)}))
     else:
         listed = ", ".join(f"{name} {version}" for name, version in sorted(models.items()))
-        _print(f"Serving {listed} at {url}")
+        metrics = " ".join(f"{one}/metrics" for one in admin)
+        _print(f"Serving {listed} at {url} (metrics: {metrics})")
 
 
 def _write_port(path: Path, port: int) -> None:

@@ -1,6 +1,9 @@
 """What a client is told when there is no answer: a status, a code to switch on, and what to do next.
 
 * ApiError
+  - Unauthenticated    401  no key, or none that is good
+  - Forbidden          403  the key has another scope
+  - TooManyRequests    429  the key has asked enough for now
   - BadRequest         422  the body is not what this route takes; lists problems, never values
   - UnknownPath        404  nothing is there
   - UnknownModel       404  no such model is served; lists those that are
@@ -19,12 +22,35 @@ class ApiError(Exception):
 
     status = 500
     code = "internal"
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, details: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.details = tuple(details)
-        self.headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Unauthenticated(ApiError):
+    """The request carries no key that is good now."""
+
+    status = 401
+    code = "unauthenticated"
+    headers = MappingProxyType({"www-authenticate": "Bearer"})
+
+
+class Forbidden(ApiError):
+    """The key may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class TooManyRequests(ApiError):
+    """The key has asked enough for now."""
+
+    status = 429
+    code = "too_many_requests"
+    headers = MappingProxyType({"retry-after": "1"})
 
 
 class BadRequest(ApiError):

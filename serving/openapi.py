@@ -154,7 +154,7 @@ _PREDICT: dict[str, Any] = {
         "200": {"description": "The predictions, in order.", "content": _content(PredictAnswer)},
         **{
             str(status): {"description": HTTPStatus(status).phrase, "content": _content(ErrorAnswer)}
-            for status in (404, 413, 422, 500, 503)
+            for status in (401, 403, 404, 413, 422, 429, 500, 503)
         },
     },
 }

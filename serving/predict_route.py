@@ -8,13 +8,16 @@ import re
 import time
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as Connection
 
 from knownat.contract.prediction_log import Role
 from knownat.errors import KnownatError, TransformFailed
+from serving.access import Access
 from serving.bodies import ClientGone, receive_body
 from serving.decoding import OneQuestion
 from serving.errors import ApiError, BadRequest, ScoringFailed, UnknownPath
+from serving.keys import Scope
 from serving.lanes import Lane, LaneFailed
 from serving.metrics import Metrics
 from serving.predictions import Answering, ManyAnswered, Moment, count
@@ -33,18 +36,20 @@ class PredictRoute:
     """An ASGI app of one route."""
 
     models: ServedModels
+    access: Access
     answering: Answering
     scoring: Lane
     metrics: Metrics
     max_body_bytes: int
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer one row or many; each answered row is in the prediction log, or counted as dropped."""
         started_ns = time.perf_counter_ns()
         name = ""
         try:
             if (path := PATH.fullmatch(scope["path"])) is None:
                 raise UnknownPath("There is no such path.")
+            self.access.admit(scope["headers"], Scope.PREDICT)
             name = path[1]
             model = self.models.get(name)
             body = await receive_body(scope["headers"], receive, self.max_body_bytes)

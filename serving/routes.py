@@ -1,15 +1,18 @@
-"""What each route does but predict's, over the collaborators it was given."""
+"""What each public route does but predict's, over the collaborators it was given."""
 
 import asyncio
 from dataclasses import dataclass
 
 import msgspec
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from knownat.clock import Clock
+from serving.access import Access
 from serving.bodies import parse_json, read_body
 from serving.errors import ApiError
 from serving.health import Readiness
+from serving.keys import Scope
 from serving.labels import keep_labels, read_labels
 from serving.metrics import Metrics
 from serving.prediction_ids import PredictionIds
@@ -17,22 +20,38 @@ from serving.prediction_log import LogBook
 from serving.responses import JSON, error_response
 from serving.served import ServedModels
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+@dataclass(frozen=True)
+class HealthRoutes:
+    """What a balancer asks, of anyone."""
+
+    clock: Clock
+    readiness: Readiness
+
+    async def live(self, _: Request) -> Response:
+        """Say that the process answers at all."""
+        return Response(b'{"live":true}', media_type=JSON)
+
+    async def ready(self, _: Request) -> Response:
+        """Say whether to send traffic here: models loaded, store readable, not draining."""
+        ready, told = await self.readiness.look(self.clock.now_us())
+        return Response(msgspec.json.encode(told), status_code=200 if ready else 503, media_type=JSON)
 
 
 @dataclass(frozen=True)
 class Routes:
-    """The handlers of one app."""
+    """The handlers of the public port."""
 
+    access: Access
     book: LogBook
     ids: PredictionIds
     clock: Clock
     metrics: Metrics
-    readiness: Readiness
     max_body_bytes: int
 
     async def labels(self, request: Request) -> Response:
         """Keep labels by prediction id; unknown ids are told, and sending a label twice is harmless."""
+        self.access.admit(request.headers.raw, Scope.LABEL)
         body = await read_body(request.headers, request.stream(), self.max_body_bytes)
         now_us = self.clock.now_us()
         labels = read_labels(parse_json(body), now_us)
@@ -40,19 +59,6 @@ class Routes:
         self.metrics.observe_request("labels", "", 200)
         answer = {"accepted": len(labels) - len(unknown), "unknown": unknown}
         return Response(msgspec.json.encode(answer), media_type=JSON)
-
-    async def live(self) -> Response:
-        """Say that the process answers at all."""
-        return Response(b'{"live":true}', media_type=JSON)
-
-    async def ready(self) -> Response:
-        """Say whether to send traffic here: models loaded, store readable, not draining."""
-        ready, told = await self.readiness.look(self.clock.now_us())
-        return Response(msgspec.json.encode(told), status_code=200 if ready else 503, media_type=JSON)
-
-    async def exposition(self) -> Response:
-        """Render the metrics for Prometheus."""
-        return Response(self.metrics.exposition(), headers={"content-type": METRICS_TYPE})
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         """Answer an error by its status and code; never with what the client sent."""
@@ -63,8 +69,9 @@ class Routes:
         return error_response(known)
 
 
-async def watch_deployment(models: ServedModels, *, seconds: float) -> None:
-    """Take up what is deployed, about once in ``seconds``, loading beside the event loop."""
+async def watch(models: ServedModels, access: Access, *, seconds: float) -> None:
+    """Take up what is deployed, and the keys, about once in ``seconds``, loading beside the event loop."""
     while True:
         await asyncio.sleep(seconds)
         await asyncio.to_thread(models.refresh)
+        access.refresh()

@@ -1,4 +1,4 @@
-"""Run an app on a socket: says when it is ready, drains on SIGTERM, ends with 0."""
+"""Run a scorer's apps on their sockets: says when it is ready, drains on SIGTERM, ends with 0."""
 
 import asyncio
 import os
@@ -6,18 +6,27 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from serving.health import Drain
 
 _LAST_REQUESTS_SECONDS = 30
 
 
+@dataclass(frozen=True)
+class Listening:
+    """An app and the socket that it answers on."""
+
+    app: ASGIApp
+    bound: socket.socket
+
+
 def run(
-    app: FastAPI,
-    bound: socket.socket,
+    public: Listening,
+    admin: Listening,
     *,
     drain: Drain,
     drain_seconds: float,
@@ -28,18 +37,44 @@ def run(
 
     For ``drain_seconds`` readiness is down while requests are still answered, so that a balancer
     looks elsewhere first. A second signal cuts that wait short. The end of ``leash``, a descriptor,
-    is a signal too.
+    is a signal too. The admin port answers until the last request has been.
     """
-    config = uvicorn.Config(
+    config = _config(public.app, lifespan="on")
+    beside = _QuietServer(_config(admin.app, lifespan="off"))
+    server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, public.bound, beside, admin.bound))
+
+
+async def _serve(
+    server: uvicorn.Server, public: socket.socket, beside: uvicorn.Server, admin: socket.socket
+) -> None:
+    admin_served = asyncio.create_task(beside.serve([admin]))
+    try:
+        await server.serve([public])
+    finally:
+        beside.should_exit = True
+        await admin_served
+
+
+def _config(app: ASGIApp, *, lifespan: str) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         access_log=False,
         log_config=None,
         ws="none",
         server_header=False,
+        lifespan="on" if lifespan == "on" else "off",
         timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
     )
-    server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
-    server.run(sockets=[bound])
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that is told to stop by the one beside it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class _DrainingServer(uvicorn.Server):

@@ -7,15 +7,14 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
 from knownat.errors import KnownatError
-from serving.worker import WorkerConfig, run_worker
+from serving.worker import Sockets, WorkerConfig, run_worker
 
 _logger = logging.getLogger(__name__)
 
@@ -34,8 +33,8 @@ class WorkerFailed(KnownatError):
 class _Worker:
     """One process, what it said, and when it may be started again after its end."""
 
-    def __init__(self, config: WorkerConfig, bound: socket.socket) -> None:
-        self._given = (config, bound)
+    def __init__(self, config: WorkerConfig, sockets: Sockets) -> None:
+        self._given = (config, sockets)
         self._pause = _FIRST_PAUSE
         self.start()
 
@@ -88,10 +87,10 @@ class Supervisor:
     """Keeps a number of workers running until it is told to stop."""
 
     def __init__(
-        self, config: WorkerConfig, bound: socket.socket, *, count: int, on_ready: Callable[[Versions], None]
+        self, config: WorkerConfig, sockets: Sequence[Sockets], *, on_ready: Callable[[Versions], None]
     ) -> None:
-        self._given = (config, bound)
-        self._count = count
+        self._config = config
+        self._sockets = sockets
         self._on_ready = on_ready
         self._workers: list[_Worker] = []
         self._announced = False
@@ -107,7 +106,7 @@ class Supervisor:
         """
         with self._signals():
             try:
-                self._workers = [_Worker(*self._given) for _ in range(self._count)]
+                self._workers = [_Worker(self._config, sockets) for sockets in self._sockets]
                 while not self._stopping:
                     self._look()
                     self._announce()
@@ -167,7 +166,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _work(config: WorkerConfig, bound: socket.socket, line: Connection) -> None:
+def _work(config: WorkerConfig, sockets: Sockets, line: Connection) -> None:
     """Be a worker: tell the supervisor that it serves or why not, and stop when that is gone."""
     # A Ctrl-C is for the supervisor, which tells each worker once.
     os.setpgrp()
@@ -176,7 +175,7 @@ def _work(config: WorkerConfig, bound: socket.socket, line: Connection) -> None:
         format=f"%(asctime)s %(levelname)s [{os.getpid()}] %(name)s: %(message)s",
     )
     try:
-        run_worker(config, bound, on_ready=line.send, leash=line.fileno())
+        run_worker(config, sockets, on_ready=line.send, leash=line.fileno())
     except KnownatError as error:
         line.send(str(error))
         raise SystemExit(2) from None

@@ -12,17 +12,27 @@ from knownat.errors import ReleaseError
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is told; plain values, so that it can be told in another process."""
+    """What a worker is told; plain values, so that another process can be told."""
 
     repo: str
+    keys: str | None = None
     clock: str = "system"
     drain_seconds: float = 1.0
+    max_body_bytes: int = 8 << 20
     verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Where a worker listens: a port that others may reach, and its own for operators."""
+
+    public: socket.socket
+    admin: socket.socket
 
 
 def run_worker(
     config: WorkerConfig,
-    bound: socket.socket,
+    sockets: Sockets,
     *,
     on_ready: Callable[[Mapping[str, str]], None],
     leash: int | None = None,
@@ -36,7 +46,7 @@ def run_worker(
     ReleaseError
         If nothing that is deployed can be served.
     KnownatError
-        If the repo, its store or the log cannot be opened.
+        If the repo, its store, the keys or the log cannot be opened.
     """
     from serving.lean import keep_out, stay_lean
 
@@ -48,18 +58,19 @@ def run_worker(
     if read_address(workspace.repo) is not None:
         # Only a store that is not ours is read through Feast.
         keep_out("feast", "pandas", "mlflow", "evidently")
-
     # Before the first model, store, journal or connection of this process: the room inherits none of them.
     room = open_trial_room()
-    from serving.app import create_app
+    from serving.access import Access
+    from serving.app import Limits, Parts, create_apps
     from serving.features import open_feature_store
-    from serving.health import Drain
     from serving.loading import ReleaseLoader
     from serving.prediction_ids import open_prediction_ids
     from serving.prediction_log import LogBook
     from serving.served import ServedModels
-    from serving.server import run
+    from serving.server import Listening, run
 
+    clock = open_clock(config.clock)
+    access = Access(None if config.keys is None else Path(config.keys), clock)
     book = LogBook(workspace.predictions)
     ids = open_prediction_ids(workspace.predictions, book.writer)
     opened = open_feature_store(workspace.repo)
@@ -72,15 +83,23 @@ def run_worker(
             f"{workspace.deployment} names nothing that can be served. "
             f"{why or 'Train a model and promote it: knownat train MODEL.'}"
         )
-    drain = Drain()
-    app = create_app(models=models, book=book, ids=ids, clock=open_clock(config.clock), drain=drain)
+    limits = Limits(max_body_bytes=config.max_body_bytes)
+    parts = Parts(models, book, ids, clock, access, limits=limits)
+    app, admin = create_apps(parts)
 
     def announce() -> None:
         on_ready({model.name: model.version for model in models.current.values()})
 
     book.start()
     try:
-        run(app, bound, drain=drain, drain_seconds=config.drain_seconds, on_ready=announce, leash=leash)
+        run(
+            Listening(app, sockets.public),
+            Listening(admin, sockets.admin),
+            drain=parts.drain,
+            drain_seconds=config.drain_seconds,
+            on_ready=announce,
+            leash=leash,
+        )
     finally:
         book.close()
         room.close()

@@ -1,21 +1,22 @@
 """A scorer over made-up features as a process of its own: ``python -m tests.faults.scorer_process FOLDER``.
 
-Prints its port once ready. ``--file-limit`` lets no file grow beyond so many bytes, as a full disk does;
-``--slow`` makes every read take so many seconds.
+Prints its ports, public and admin, once ready. ``--file-limit`` lets no file grow beyond so many bytes, as
+a full disk does; ``--slow`` makes every read take so many seconds.
 """
 
 import argparse
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from knownat.clock import SystemClock
-from serving.addresses import bind
-from serving.app import Limits, create_app
-from serving.server import run
+from serving.addresses import bind_admin, bind_public
+from serving.app import Limits, create_apps
+from serving.server import Listening, run
 from tests.serving.fakes import InMemoryFeatures, build_service
 
 
@@ -30,15 +31,16 @@ def main() -> None:
     if given.slow:
         read = InMemoryFeatures.read
         service.reader.read = lambda keys, now: (time.sleep(given.slow), read(service.reader, keys, now))[1]
-    app = create_app(models=service.models, book=service.book, ids=service.ids, clock=SystemClock(),
-                     drain=service.drain, limits=Limits(watch_seconds=0.05))  # fmt: skip
-    bound = bind("127.0.0.1", 0, allow_unauthenticated=False)
+    parts = replace(service.parts, clock=SystemClock(), limits=Limits(watch_seconds=0.05))
+    app, admin = create_apps(parts)
+    public, (beside,) = bind_public("127.0.0.1", 0, keys=None), bind_admin(0, 1)
     if given.file_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.file_limit, resource.RLIM_INFINITY))
+    ports = " ".join(str(one.getsockname()[1]) for one in (public, beside))
     service.book.start()
     try:
-        run(app, bound, drain=service.drain, drain_seconds=given.drain_seconds,
-            on_ready=lambda: typer.echo(bound.getsockname()[1]))  # fmt: skip
+        run(Listening(app, public), Listening(admin, beside), drain=parts.drain,
+            drain_seconds=given.drain_seconds, on_ready=lambda: typer.echo(ports))  # fmt: skip
     finally:
         service.book.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 from knownat.contract.log_reader import journals_in, read_parts, read_predictions
 from knownat.errors import ConfigError
-from serving.addresses import bind
+from serving.addresses import bind_admin, bind_public
 from serving.prediction_log import LogBook
 from tests.serving.fakes import ROW, deploy
 
@@ -24,7 +24,7 @@ PREDICT = "/v1/models/basket/predict"
 
 @contextmanager
 def scorer(root: Path, *options: str):
-    """Start a scorer and give the process and a client of it; whatever happens, it ends."""
+    """Start a scorer; give its process, a client and its admin address; whatever happens, it ends."""
     # A test that imported Feast leaves this behind; `knownat serve` drops it before it counts anything.
     environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
     process = subprocess.Popen(
@@ -36,9 +36,9 @@ def scorer(root: Path, *options: str):
         env=environment,
     )
     try:
-        port = process.stdout.readline().strip()
+        port, admin = process.stdout.readline().split()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            yield process, client
+            yield process, client, f"http://127.0.0.1:{admin}"
     finally:
         process.kill()
         process.wait()
@@ -63,7 +63,7 @@ def logged(root):
 @pytest.mark.parametrize("after", [10, 45])
 def test_a_killed_scorer_has_logged_everything_it_answered(tmp_path, after):
     found: list[list[str]] = []
-    with scorer(tmp_path) as (process, client):
+    with scorer(tmp_path) as (process, client, _):
         clients = [httpx.Client(base_url=client.base_url, timeout=30) for _ in range(3)]
         threads = [
             threading.Thread(target=lambda c=c, n=n: found.append(answered(c, rows=n)))
@@ -92,7 +92,7 @@ def test_a_killed_scorer_has_logged_everything_it_answered(tmp_path, after):
 
 
 def test_a_scorer_told_to_stop_answers_what_it_began_and_ends_with_zero(tmp_path):
-    with scorer(tmp_path, "--slow", "1", "--drain-seconds", "0.5") as (process, client):
+    with scorer(tmp_path, "--slow", "1", "--drain-seconds", "0.5") as (process, client, _):
         running: list[httpx.Response] = []
         thread = threading.Thread(target=lambda: running.append(client.post(PREDICT, json=ROW)))
         thread.start()
@@ -109,9 +109,9 @@ def test_a_scorer_told_to_stop_answers_what_it_began_and_ends_with_zero(tmp_path
 
 
 def test_a_full_disk_loses_rows_by_name_and_no_answer(tmp_path):
-    with scorer(tmp_path, "--file-limit", "20000") as (process, client):
+    with scorer(tmp_path, "--file-limit", "20000") as (process, client, admin):
         answers = [client.post(PREDICT, json={"rows": [ROW] * rows}) for rows in (1, 5, 10) * 8]
-        metrics = client.get("/metrics").text
+        metrics = httpx.get(f"{admin}/metrics").text
         ready = client.get("/health/ready")
         before = logged(tmp_path)
         process.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ def test_a_full_disk_loses_rows_by_name_and_no_answer(tmp_path):
 
 
 def test_a_running_scorer_takes_up_what_is_promoted(tmp_path):
-    with scorer(tmp_path) as (_, client):
+    with scorer(tmp_path) as (_, client, _):
         first = client.post(PREDICT, json=ROW).json()["version"]
         deploy(tmp_path, version="2")
         versions = {first}
@@ -148,7 +148,7 @@ def test_a_running_scorer_takes_up_what_is_promoted(tmp_path):
 
 
 def test_a_slow_read_does_not_stop_the_answer_to_a_health_check(tmp_path):
-    with scorer(tmp_path, "--slow", "2") as (_, client):
+    with scorer(tmp_path, "--slow", "2") as (_, client, _):
         order: list[str] = []
         thread = threading.Thread(target=lambda: (client.post(PREDICT, json=ROW), order.append("predict")))
         thread.start()
@@ -161,15 +161,27 @@ def test_a_slow_read_does_not_stop_the_answer_to_a_health_check(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_an_address_that_others_reach_needs_to_be_asked_for(host):
-    with pytest.raises(ConfigError, match="allow-unauthenticated"):
-        bind(host, 0, allow_unauthenticated=False)
+def test_an_address_that_others_reach_needs_keys(host):
+    with pytest.raises(ConfigError, match="there are no keys"):
+        bind_public(host, 0, keys=None)
+
+
+def test_with_keys_others_may_reach_it(tmp_path):
+    bind_public("0.0.0.0", 0, keys=tmp_path / "keys.json").close()
 
 
 def test_a_taken_port_is_named():
-    first = bind("127.0.0.1", 0, allow_unauthenticated=False)
+    (first,) = bind_admin(0, 1)
     port = first.getsockname()[1]
 
     with pytest.raises(ConfigError, match=f"127.0.0.1:{port}:\n- cannot be bound"):
-        bind("127.0.0.1", port, allow_unauthenticated=False)
+        bind_public("127.0.0.1", port, keys=None)
     first.close()
+
+
+def test_operators_ask_on_loopback_only():
+    bound = bind_admin(0, 2)
+
+    assert [one.getsockname()[0] for one in bound] == ["127.0.0.1", "127.0.0.1"]
+    for one in bound:
+        one.close()

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from knownat.clock import FixedClock
 from knownat.contract.prediction_log import prediction_schema
@@ -22,7 +23,8 @@ from knownat.contract.read_plan import (
 )
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
 from knownat.scoring.row_program import ScoredRow
-from serving.app import Limits, create_app
+from serving.access import Access
+from serving.app import Limits, Parts, create_apps
 from serving.health import Drain
 from serving.lanes import Lane
 from serving.loading import new_request_id
@@ -161,6 +163,8 @@ class Service:
 
     root: Path
     app: FastAPI
+    admin: Starlette
+    parts: Parts
     models: ServedModels
     book: LogBook
     ids: PredictionIds
@@ -173,6 +177,10 @@ class Service:
         """Make one request to the app."""
 
         return ask(self.app, method, path, **given)
+
+    def ask_admin(self, method: str, path: str, **given: object) -> httpx.Response:
+        """Make one request to the admin port's app."""
+        return ask(self.admin, method, path, **given)
 
     def predict(self, body: object = None, **given: object) -> httpx.Response:
         """Ask for a prediction of the basket model."""
@@ -187,7 +195,12 @@ def deploy(root: Path, version: str = "1", model: str = "basket", digest: str = 
 
 
 def build_service(
-    root: Path, *, limits: Limits | None = None, read_seconds: float = 10.0, max_bytes: int = 64 << 20
+    root: Path,
+    *,
+    limits: Limits | None = None,
+    read_seconds: float = 10.0,
+    max_bytes: int = 64 << 20,
+    keys: Path | None = None,
 ) -> Service:
     """Build an app over made-up features and a real log below ``root``."""
     reader, scorer, clock, drain = InMemoryFeatures(), SumScorer(), FixedClock(NOW_US), Drain()
@@ -211,6 +224,8 @@ def build_service(
     models = ServedModels(root / "deployment.json", load)
     models.refresh()
     ids = open_prediction_ids(root / "predictions", book.writer)
-    app = create_app(models=models, book=book, ids=ids, clock=clock, drain=drain, limits=limits)
+    access = Access(keys, clock)
+    parts = Parts(models, book, ids, clock, access, drain, limits or Limits())
+    app, admin = create_apps(parts)
     book.labels.open()
-    return Service(root, app, models, book, ids, clock, drain, reader, scorer)
+    return Service(root, app, admin, parts, models, book, ids, clock, drain, reader, scorer)

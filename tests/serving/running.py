@@ -37,13 +37,18 @@ def fill_lmdb(made: MadeWorkspace) -> None:
 
 @contextmanager
 def serving(
-    made: MadeWorkspace, *options: str, python: tuple[str, ...] = (), stderr: int | None = None
+    made: MadeWorkspace,
+    *options: str,
+    python: tuple[str, ...] = (),
+    verbose: bool = False,
+    stderr: int | None = None,
 ) -> Iterator[Running]:
     """Start a scorer on a free port and give it once it is ready; whatever happens, it ends."""
     path = made.workspace.home / "clock"
     clock = FileClock(path)
     clock.move_to(NOW_US)
-    command = [sys.executable, *python, str(Path(sys.executable).with_name("knownat")), "serve", "--json"]
+    command = [sys.executable, *python, str(Path(sys.executable).with_name("knownat"))]
+    command += ["--verbose"] * verbose + ["serve", "--json"]
     command += ["--repo", str(made.workspace.repo), "--port", "0", "--clock", f"file:{path}"]
     command += ["--drain-seconds", "0", *options]
     process = subprocess.Popen(

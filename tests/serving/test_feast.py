@@ -1,6 +1,7 @@
 """The scorer over a real Feast repo: what is served is what was known, and what was trained on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,9 +58,9 @@ def serving(workspace, *options):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", env=environment)
     try:
         line = process.stdout.readline()
-        url = line.strip().rsplit(" ", 1)[-1]
+        url, metrics = re.findall(r"http://[^ )]+", line)
         with httpx.Client(base_url=url, timeout=60) as client:
-            yield client, FileClock(clock), line
+            yield client, FileClock(clock), line, metrics
         assert list(counts.iterdir()) == []  # its numbers are in memory, whoever started it
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
@@ -104,7 +105,7 @@ def score(workspace, source, target, **given):
 
 def test_online_offline_and_the_log_agree(workspace, tmp_path):
     pq.write_table(questions(), tmp_path / "in.parquet")
-    with serving(workspace) as (client, clock, line):
+    with serving(workspace) as (client, clock, line, exposition):
         online = ask(client, questions())
         clock.move_to(to_us(ASKED) + 49 * 3_600_000_000)
         later = ask(client, questions())
@@ -112,7 +113,7 @@ def test_online_offline_and_the_log_agree(workspace, tmp_path):
             "/v1/models/churn/predict", json={"keys": {"customer_id": "1_0", "home_region": "n"}}
         )
         health = client.get("/health/ready").json()
-        metrics = client.get("/metrics").text
+        metrics = httpx.get(exposition).text
     done = score(workspace, tmp_path / "in.parquet", tmp_path / "out.parquet", batch_rows=17)
     offline = pq.read_table(tmp_path / "out.parquet")
     log = read_predictions(workspace.predictions, "churn", start=ASKED, end=datetime(2030, 1, 1, tzinfo=UTC))

@@ -16,7 +16,7 @@ def ready(service):
 
 
 def metric(service, name):
-    lines = service.ask("GET", "/metrics").text.splitlines()
+    lines = service.ask_admin("GET", "/metrics").text.splitlines()
     return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)), None)
 
 

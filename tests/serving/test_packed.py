@@ -11,7 +11,8 @@ from knownat.contract.log_reader import read_predictions
 from knownat.contract.prediction_log import prediction_schema
 from knownat.contract.release import read_release
 from knownat.stores.lmdb_rows import open_lmdb
-from serving.app import create_app
+from serving.access import Access
+from serving.app import Parts, create_apps
 from serving.features import open_feature_store
 from serving.loading import ReleaseLoader
 from serving.prediction_ids import open_prediction_ids
@@ -55,7 +56,8 @@ def scorer(made, log, now_us=NOW_US):
     models.refresh()
     assert models.problems == {}
     ids = open_prediction_ids(log, book.writer)
-    yield create_app(models=models, book=book, ids=ids, clock=FixedClock(now_us))
+    clock = FixedClock(now_us)
+    yield create_apps(Parts(models, book, ids, clock, Access(None, clock)))[0]
     book.close()
 
 
