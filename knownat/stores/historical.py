@@ -33,7 +33,16 @@ class Join:
     created_cutoff: bool
 
     def find(self, questions: Questions, config: RepoConfig, stop: Stop) -> pa.Table:
-        """Return the features alone, a row for each question.
+        """Return the features alone, a row for each question. Raises the same as :meth:`columns`."""
+        found = questions.table.select([])
+        for name, values in self.columns(questions, config, stop):
+            found = found.append_column(name, values)
+        return found
+
+    def columns(
+        self, questions: Questions, config: RepoConfig, stop: Stop
+    ) -> Iterator[tuple[str, pa.ChunkedArray]]:
+        """Find the features one after the other, a value for each question.
 
         Raises
         ------
@@ -42,15 +51,17 @@ class Join:
         RetrievalTimeout
             If the time is up between two views.
         """
-        found = questions.table.select([])
+        taken: set[str] = set()
         for view, rows in self._rows(questions, config, stop):
             prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
             stop.check()
             with reading(view.name):
                 for column in rows.columns(self._features(view)):
-                    values = feast_arrow(column.to_frame())
-                    found = _append(found, prefix + column.name, values[column.name])
-        return found
+                    name = prefix + column.name
+                    if name in taken:
+                        raise RepoError(f"Two views have a feature '{name}'. Ask with full feature names.")
+                    taken.add(name)
+                    yield name, feast_arrow(column.to_frame())[column.name]
 
     def _rows(
         self, questions: Questions, config: RepoConfig, stop: Stop
@@ -124,9 +135,3 @@ def reading(name: str) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RepoError(f"{name}: its table cannot be read: {error}") from error
-
-
-def _append(found: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
-    if name in found.column_names:
-        raise RepoError(f"Two views have a feature '{name}'. Ask with full feature names.")
-    return found.append_column(name, values)

@@ -93,7 +93,11 @@ class AsOfOfflineStore(OfflineStore):
         else:
             examples = examples_of_range(feature_views, config, start_date, end_date)
         return AsOfRetrievalJob(
-            examples, lambda stop: join.find(examples.questions(stop), config, stop), wanted, config
+            examples,
+            lambda stop: join.find(examples.questions(stop), config, stop),
+            wanted,
+            config,
+            stream=lambda stop: join.columns(examples.questions(stop), config, stop),
         )
 
     @staticmethod

@@ -185,7 +185,7 @@ def same(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     )
 
 
-@settings(max_examples=scale(25, 2_000))
+@settings(max_examples=scale(25, 600))
 @given(seed=st.integers(0, 2**32), cutoff=st.booleans())
 def test_a_frame_and_a_query_are_answered_as_by_brute_force(
     store: FeatureStore, seed: int, cutoff: bool
@@ -202,7 +202,7 @@ def test_a_frame_and_a_query_are_answered_as_by_brute_force(
     assert repr(by_query) == repr(by_frame[::-1])
 
 
-@settings(max_examples=scale(25, 2_000))
+@settings(max_examples=scale(25, 600))
 @given(seed=st.integers(0, 2**32), start=st.integers(-7, 7), length=st.integers(0, 14), cutoff=st.booleans())
 def test_a_range_asks_each_key_and_event_time_in_it_once(
     store: FeatureStore, seed: int, start: int, length: int, cutoff: bool

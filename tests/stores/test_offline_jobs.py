@@ -11,10 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feast import Entity, FeatureService, FeatureStore, ValueType
+from feast import Entity, FeatureService, FeatureStore, Field, ValueType
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Array, Int64, Map, String
 
 from knownat.errors import RepoError, RetrievalTimeout, RowsNotConserved
 from knownat.stores.deadline import Stop, within
@@ -325,3 +327,45 @@ def test_two_views_of_one_table_are_told_apart_by_their_full_names(tmp_path: Pat
     ).to_arrow()
     assert (found["stock__amount"].to_pylist(), found["again__amount"].to_pylist()) == ([1], [None])
     assert found.schema.field("stock__amount").type == pa.int64()
+
+
+@pytest.mark.filterwarnings("ignore:On demand feature view is an experimental:RuntimeWarning")
+@pytest.mark.parametrize("examples", [0, 3, 300_000])
+def test_a_dataset_saved_slice_by_slice_is_the_whole_one(tmp_path: Path, examples: int) -> None:
+    more = {
+        "label": pa.array(["x", None]),
+        "parts": pa.array([[1, 2], None]),
+        "map": pa.array([{"a": "b"}, None]),
+    }
+    write(tmp_path / "stock.parquet", rows(["a", "b"], [1, 2], [2**53 + 1, None], **more))
+    stock = view(
+        source("stock.parquet"), {"amount": Int64, "label": String, "parts": Array(Int64), "map": Map}
+    )
+
+    @on_demand_feature_view(sources=[stock], schema=[Field(name="louder", dtype=String)])
+    def loud(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"louder": inputs["label"].str.upper()})
+
+    store = make_store(tmp_path, PLACE, stock, loud)
+    asked = pd.DataFrame(
+        {
+            "place": pd.Series(["b", "a", "z"] * (examples // 3), dtype=object),
+            "event_timestamp": pd.Series(
+                [shop.at(5), shop.at(4), shop.at(0)] * (examples // 3), dtype="datetime64[ns, UTC]"
+            ),
+            "n": range(examples),
+        }
+    )
+    features = ["stock:amount", "stock:label", "stock:parts", "stock:map", "loud:louder"]
+    job = store.get_historical_features(entity_df=asked, features=features)
+    job.persist(SavedDatasetFileStorage(path="saved.parquet"))
+    assert pq.read_table(tmp_path / "saved.parquet").equals(job.to_arrow())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["registry.db", "saved.parquet", "stock.parquet"]
+
+
+def test_a_saved_dataset_refuses_what_a_retrieval_refuses(store: FeatureStore, tmp_path: Path) -> None:
+    asked = pd.DataFrame({"place": ["a"], "event_timestamp": [shop.at(5)], "amount": [1]})
+    job = store.get_historical_features(entity_df=asked, features=AMOUNT)
+    with pytest.raises(RepoError, match="already have a column 'amount'"):
+        job.persist(SavedDatasetFileStorage(path="saved.parquet"))
+    assert not (tmp_path / "saved.parquet").exists()
