@@ -1,8 +1,13 @@
 """Point-in-time frames: what was known at each question, and what was served to it."""
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypedDict, runtime_checkable
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from feast.feature_view import FeatureView
+from feast.repo_config import RepoConfig
 
 from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import PlanView, ReadPlan, Status
@@ -15,6 +20,34 @@ from knownat.stores.tables import exact_microseconds
 
 _EVENT_TIMESTAMP = "event_timestamp"
 _MOMENT = pl.Datetime("us", "UTC")
+
+
+class _Asked(TypedDict):
+    features: list[str]
+    keys: dict[str, str]
+    event_timestamp: str
+    known_at: str
+    ttl_us: int
+
+
+@runtime_checkable
+class FindsServed(Protocol):
+    """An offline store that looks served rows up by itself, as one on a cluster does."""
+
+    def find_served(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        examples: pl.DataFrame,
+        *,
+        features: Sequence[str],
+        keys: Mapping[str, str],
+        event_timestamp: str,
+        known_at: str,
+        ttl_us: int,
+    ) -> AsOf:
+        """Find what :func:`knownat.stores.asof.join_as_of` does, expired rows included."""
+        ...
 
 
 def historical_frame(repo: Repo, examples: pa.Table | pd.DataFrame, feature_service: str) -> pa.Table:
@@ -62,16 +95,7 @@ def replay_frame(repo: Repo, examples: pa.Table, plan: ReadPlan, *, known_at: st
     for view in plan.views:
         if view.name not in stored:
             raise RepoError(f"Service '{plan.feature_service}' no longer reads view '{view.name}'.")
-        found = join_as_of(
-            frame,
-            feature_table(stored[view.name], repo.store.config),
-            features=[feature.name for feature in view.features],
-            keys={key.view_key: key.request_key for key in view.keys},
-            event_timestamp=_EVENT_TIMESTAMP,
-            known_at=known_at,
-            ttl_us=view.ttl_us,
-            find_expired=True,
-        )
+        found = _find_served(repo, stored[view.name], frame, view, known_at)
         early = _early(frame, found)
         # A store that is ahead of the question's clock serves nothing from its future.
         values = found.values.select(pl.when(~early).then(pl.all())).to_arrow(
@@ -83,6 +107,22 @@ def replay_frame(repo: Repo, examples: pa.Table, plan: ReadPlan, *, known_at: st
             result = result.append_column(name, as_declared(values[feature.name], kind, name))
         result = _append_served(result, view, found, early)
     return result
+
+
+def _find_served(
+    repo: Repo, stored: FeatureView, examples: pl.DataFrame, view: PlanView, known_at: str
+) -> AsOf:
+    asked: _Asked = {
+        "features": [feature.name for feature in view.features],
+        "keys": {key.view_key: key.request_key for key in view.keys},
+        "event_timestamp": _EVENT_TIMESTAMP,
+        "known_at": known_at,
+        "ttl_us": view.ttl_us,
+    }
+    config, offline = repo.store.config, repo.store.provider.offline_store
+    if isinstance(offline, FindsServed):
+        return offline.find_served(config, stored, examples, **asked)
+    return join_as_of(examples, feature_table(stored, config), find_expired=True, **asked)
 
 
 def _early(frame: pl.DataFrame, found: AsOf) -> pl.Series:

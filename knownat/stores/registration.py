@@ -7,11 +7,13 @@ Feast and the repo's files own standard output.
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from feast import FeatureStore
+from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 from feast.repo_contents import RepoContents
 from feast.repo_operations import _get_repo_contents, apply_total_with_repo_instance, get_repo_files
@@ -22,6 +24,7 @@ from knownat.stores.repo import check_registry_file, describe, load_config, regi
 from knownat.stores.sources import parquet_files
 
 _NO_ENTITY = "__dummy"
+_SPARK = "knownat.stores.spark_offline.SparkAsOfOfflineStore"
 _SIDECAR = "registry.applied.json"
 
 
@@ -73,7 +76,7 @@ def register(root: Path, *, allow_breaking: bool) -> dict[str, object]:
     names = registered(store)
     if unseen := compare_definitions(found, names):
         raise ConfigError(root, unseen)
-    _remember(root, store)
+    _remember(root, config, store)
     kinds = {"entities": "entity", "feature_views": "feature view", "on_demand_views": "on-demand view"}
     kinds |= {"feature_services": "feature service"}
     return {"project": config.project} | {
@@ -114,7 +117,7 @@ def _registry_lost(config: RepoConfig, root: Path) -> str:
     """Say what is wrong if a registry that had content has none, or cannot be read."""
     file = registry_file(config)
     sidecar = root / "data" / _SIDECAR
-    had = json.loads(sidecar.read_text())["views"] if sidecar.exists() else 0
+    had = _applied_before(sidecar).get(_registry_name(config, root), 0)
     advice = f"Restore it from a backup; to start afresh on purpose, delete {sidecar} and {file}."
     if file is not None and file.exists() and file.stat().st_size:
         check_registry_file(config)
@@ -132,6 +135,8 @@ def _missing_data(contents: RepoContents, config: RepoConfig) -> list[str]:
         source = view.batch_source
         if source is None or source.name in problems:
             continue
+        if not isinstance(source, FileSource) and config.offline_store.type == _SPARK:
+            continue  # a table of Spark's is looked up when it is read
         try:
             parquet_files(source, config)
         except RepoError as error:
@@ -162,12 +167,27 @@ def _ensure_online_tables(store: FeatureStore) -> None:
     store.provider.update_infra(store.project, [], [v for v in views if v.online], [], [], partial=True)
 
 
-def _remember(root: Path, store: FeatureStore) -> None:
+def _remember(root: Path, config: RepoConfig, store: FeatureStore) -> None:
     sidecar = root / "data" / _SIDECAR
     sidecar.parent.mkdir(parents=True, exist_ok=True)
+    applied = _applied_before(sidecar) | {_registry_name(config, root): len(store.list_all_feature_views())}
     staged = sidecar.with_suffix(".staged")
-    staged.write_text(json.dumps({"project": store.project, "views": len(store.list_all_feature_views())}))
+    staged.write_text(json.dumps({"project": store.project, "views": applied}, indent=2) + "\n")
     staged.replace(sidecar)
+
+
+def _applied_before(sidecar: Path) -> dict[str, int]:
+    """Tell how many views each registry of the repo had; another configuration has its own."""
+    views = json.loads(sidecar.read_text())["views"] if sidecar.exists() else {}
+    return views if isinstance(views, dict) else {}
+
+
+def _registry_name(config: RepoConfig, root: Path) -> str:
+    file = registry_file(config)
+    if file is not None:
+        return str(file.relative_to(root) if file.is_relative_to(root) else file)
+    # A server's address may hold a password, which stays out of the file.
+    return re.sub(r"//[^/@]*@", "//", str(config.registry.path))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from knownat.errors import ConfigError, KnownatError, RepoError
-from knownat.stores.settings import SQLITE, read_settings, settings_file
+from knownat.stores.settings import FILE_VARIABLE, SQLITE, read_settings, settings_file
 
 # Feast costs seconds to import; applying happens in a child process, so this one may go without.
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def apply_repo(path: Path, *, allow_breaking: bool = False) -> Applied:
             text=True,
             check=False,
             cwd=root,
-            env={**os.environ, "NO_COLOR": "1"},
+            # It starts in the repo's folder, from where a relative path would name another file.
+            env={**os.environ, "NO_COLOR": "1", FILE_VARIABLE: str(settings_file(root))},
         )
         said = json.loads(answer.read_text()) if answer.exists() else {}
     if "problems" in said:

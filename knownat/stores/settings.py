@@ -1,7 +1,8 @@
 """A repo's ``feature_store.yaml`` as plain settings, every path in it absolute. Free of Feast."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from knownat.errors import ConfigError
 
 SQLITE = "sqlite:///"
 # Feast's own variable: its command and ours must not read two files.
-_FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
+FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def settings_file(root: Path) -> Path:
     """Return the file that configures a repo: ``feature_store.yaml``, or the one Feast was told."""
-    return Path(os.environ.get(_FILE_VARIABLE) or root / "feature_store.yaml").absolute()
+    return Path(os.environ.get(FILE_VARIABLE) or root / "feature_store.yaml").absolute()
 
 
 def read_settings(root: Path) -> dict[str, Any]:
@@ -45,7 +48,23 @@ def read_raw_settings(root: Path) -> dict[str, Any]:
         raise ConfigError(file, [str(error)]) from error
     if not isinstance(raw, dict):
         raise ConfigError(file, ["is no mapping of settings"])
+    # An address that was never filled in would be looked up as it stands.
+    if unset := sorted({name for text in _texts(raw) for name in _VARIABLE.findall(text)}):
+        raise ConfigError(
+            file, [f"names the environment variable {name}, which is not set" for name in unset]
+        )
     return raw
+
+
+def _texts(settings: object) -> Iterator[str]:
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, Mapping):
+        for value in settings.values():
+            yield from _texts(value)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _texts(value)
 
 
 def _absolute(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:

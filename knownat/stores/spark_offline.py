@@ -10,7 +10,7 @@ In ``feature_store.yaml``::
 ``spark_conf`` holds any setting of Spark's. An application that runs already is used as it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ from typing_extensions import override
 
 from knownat.clock import to_us
 from knownat.errors import RepoError
+from knownat.stores.arrow_tables import feast_arrow
+from knownat.stores.asof import AsOf
 from knownat.stores.deadline import Stop
 from knownat.stores.examples import FrameExamples
 from knownat.stores.historical import check_readable
@@ -39,8 +41,15 @@ from knownat.stores.offline import AsOfOfflineStore
 from knownat.stores.pulls import as_utc
 from knownat.stores.retrieval import TableJob, Wanted
 from knownat.stores.sources import asked_keys, batch_source
-from knownat.stores.spark_asof import newest_in, newest_visible
-from knownat.stores.spark_historical import ClusterExamples, SparkJoin, query_rows, range_rows
+from knownat.stores.spark_asof import Ask, join_as_of, newest_in, newest_visible
+from knownat.stores.spark_historical import (
+    PLACE,
+    ClusterExamples,
+    SparkJoin,
+    query_rows,
+    range_rows,
+    uploaded,
+)
 from knownat.stores.spark_project import register_sources
 from knownat.stores.spark_retrieval import ClusterPlan, FramePlan, RetrievalPlan, SparkRetrievalJob
 from knownat.stores.spark_runs import collected, running
@@ -203,6 +212,40 @@ class SparkAsOfOfflineStore(AsOfOfflineStore):
             entities = found.count()
         width = len(table.keys) + len(table.features) + len(times)
         return NewestRows(entities, _batches(found, table.keys, 1 + entities * width // BATCH_VALUES))
+
+    def find_served(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        examples: pl.DataFrame,
+        *,
+        features: Sequence[str],
+        keys: Mapping[str, str],
+        event_timestamp: str,
+        known_at: str,
+        ttl_us: int,
+    ) -> AsOf:
+        """Find each example's newest row visible by ``known_at``, expired or not."""
+        session = _session(config)
+        table = spark_table(view, config, session)
+        needed = [*dict.fromkeys([*keys.values(), event_timestamp, known_at])]
+        ask = Ask(
+            table=table, keys=keys, features={f: f"f_{f}" for f in features}, ttl_us=ttl_us, found="__found"
+        )
+        rows = join_as_of(
+            uploaded(session, feast_arrow(examples.select(needed))),
+            [ask],
+            event_timestamp=event_timestamp,
+            known_at=known_at,
+        )
+        found = pl.DataFrame(collected(rows, Stop())).sort(PLACE)
+        served = found["__found"].struct
+        return AsOf(
+            found.select(pl.col(f"f_{name}").alias(name) for name in features),
+            served.field(EVENT_US),
+            served.field(CREATED_US),
+            served.field("expired"),
+        )
 
     @staticmethod
     @override

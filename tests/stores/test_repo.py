@@ -130,4 +130,26 @@ def test_a_folder_that_is_no_repo_says_what_to_name(tmp_path: Path) -> None:
 
 def test_the_count_of_applied_views_stays_beside_the_registry(applied_shop: tuple[Path, Applied]) -> None:
     sidecar = applied_shop[0] / "data" / "registry.applied.json"
-    assert json.loads(sidecar.read_text()) == {"project": "shop", "views": 3}
+    assert json.loads(sidecar.read_text()) == {"project": "shop", "views": {"data/registry.db": 3}}
+
+
+def test_another_registry_of_the_same_repo_starts_with_its_own_count(
+    shop_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = (shop_copy / "feature_store.yaml").read_text().replace("data/registry.db", "data/other.db")
+    (shop_copy / "other.yaml").write_text(other)
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", "other.yaml")
+    monkeypatch.chdir(shop_copy)
+    apply_repo(shop_copy)
+    sidecar = json.loads((shop_copy / "data" / "registry.applied.json").read_text())
+    assert sidecar["views"] == {"data/registry.db": 3, "data/other.db": 3}
+    (shop_copy / "data" / "other.db").unlink()
+    with pytest.raises(RepoError, match=r"other\.db is missing or empty, but 3 views were applied"):
+        apply_repo(shop_copy)
+
+
+def test_a_variable_that_is_not_set_is_named(shop_copy: Path) -> None:
+    file = shop_copy / "feature_store.yaml"
+    file.write_text(file.read_text().replace("data/registry.db", "${KNOWNAT_NO_SUCH}"))
+    with pytest.raises(ConfigError, match="environment variable KNOWNAT_NO_SUCH, which is not set"):
+        load_config(shop_copy)
