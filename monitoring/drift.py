@@ -11,8 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from knownat.contract.buckets import Buckets
-from knownat.contract.held import Counts, HeldNames, HeldNumbers
+from knownat.contract.buckets import NEW, OTHER, Buckets
+from knownat.contract.held import Counts, HeldNames, HeldNumbers, unseen_share
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.profile import ColumnProfile
 from monitoring.distances import jensen_shannon, psi, psi_of_each, wasserstein
@@ -59,7 +59,10 @@ def measure_drift(
         If the window was counted into other buckets.
     """
     buckets = Buckets.of(reference)
-    before, now = buckets.collapse(reference), buckets.collapse(window)
+    before, now = (
+        buckets.collapse(reference),
+        _expect_rare_names(reference, buckets, buckets.collapse(window)),
+    )
     note = _unmeasurable(window) or _too_few(before, now, rules)
     threshold, score = rules.effect, None
     if not note:
@@ -140,6 +143,19 @@ def _chi_squared_quantile(probability: float, freedom: int) -> float:
     # Wilson and Hilferty (1931): the cube root of chi-squared / freedom is nearly normal.
     spread = 2 / (9 * freedom)
     return float(freedom * (1 - spread + NormalDist().inv_cdf(probability) * spread**0.5) ** 3)
+
+
+def _expect_rare_names(reference: ColumnProfile, buckets: Buckets, now: Counts) -> Counts:
+    """Count new names as other ones, as far as the reference's rarest make new ones likely."""
+    if not isinstance(reference.held, HeldNames) or NEW not in buckets.labels:
+        return now
+    new, other = buckets.labels.index(NEW), buckets.labels.index(OTHER)
+    likely = unseen_share(reference.held) * float(now[:-1].sum())
+    moved = min(int(now[new]), int(likely + 3 * likely**0.5))
+    now = now.copy()
+    now[new] -= moved
+    now[other] += moved
+    return now
 
 
 def _unmeasurable(window: ColumnProfile) -> str:

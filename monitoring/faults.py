@@ -7,7 +7,7 @@ no drift; so each of these is looked for here, by name, in counts that are there
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from knownat.contract.held import HeldNames, HeldNumbers
+from knownat.contract.held import HeldNames, HeldNumbers, unseen_share
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.prediction_log import prediction_schema
 from knownat.contract.profile import ColumnProfile, Profile
@@ -104,8 +104,10 @@ def _of_nulls(name: str, before: ColumnProfile, now: ColumnProfile, seen: Seen) 
 def _of_names(name: str, before: HeldNames, now: HeldNames) -> Iterator[Fault]:
     total = int(now.counts.sum()) + now.new
     share = now.new / total if total else 0.0
+    likely = unseen_share(before)
+    usual = likely + 3 * (likely / max(total, 1)) ** 0.5
     # Of a grid without all names of the reference, another name need not be new.
-    if share <= _NEW_CATEGORIES or not now.grid.complete:
+    if share <= _NEW_CATEGORIES + usual or not now.grid.complete:
         return
     commonest = sorted(now.new_names, key=lambda new: (-now.new_names[new], new))
     named = ", ".join([*commonest[:3], *(["..."] if len(commonest) > 3 else [])])

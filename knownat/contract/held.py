@@ -195,6 +195,15 @@ class HeldNames:
 Held = HeldNumbers | HeldNames
 
 
+def unseen_share(held: HeldNames) -> float:
+    """Estimate the share of rows whose name a sample of this size has not met.
+
+    Good and Turing (1953): that of the names it met once.
+    """
+    rows = int(held.counts.sum()) + held.new
+    return int((held.counts == 1).sum()) / rows if rows else 0.0
+
+
 def _refuse_other_grid(one: Grid, two: Grid) -> None:
     if one is not two and one != two:
         raise SchemaMismatch(

@@ -232,3 +232,17 @@ def test_rows_served_past_their_ttl_are_an_alert():
     (fault,) = find_faults(see(logged(**served(3_601)), reference=REFERENCE, plan=plan))
 
     assert (fault.kind, fault.level, fault.share) == (FaultKind.PAST_TTL, Level.ALERT, 1.0)
+
+
+def test_a_rare_name_that_was_only_not_met_yet_is_no_fault():
+    # One name in five rows of training was met once: as many again are to be expected.
+    rare = make_features(6_000, seed=1)
+    names = [f"n{i}" if i % 5 == 0 else "Athens" for i in range(6_000)]
+    reference = make_reference(rare.set_column(rare.column_names.index(CITY), CITY, pa.array(names)))
+
+    def judge(step):
+        later = pa.array([f"m{i}" if i % step == 0 else "Athens" for i in range(ROWS)])
+        return find_faults(see(logged(**{CITY: later}), reference=reference))
+
+    assert judge(5) == []
+    assert [fault.kind for fault in judge(2)] == [FaultKind.NEW_CATEGORIES]
