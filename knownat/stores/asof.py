@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from knownat.errors import RepoError, RowsNotConserved
-from knownat.stores.inquiry import Entities, Inquiry, Int64s, Ordered
+from knownat.stores.inquiry import Entities, Inquiry, Int64s, Numbers, Ordered
 from knownat.stores.picking import Picked
 from knownat.stores.tables import (
     CREATED_US,
@@ -28,7 +29,9 @@ from knownat.stores.tables import (
     read_times,
 )
 from knownat.stores.ties import are_winners
-from knownat.stores.timeline import Flags, Leading, Numbers, Positions, Settle, Times, leading_rows
+from knownat.stores.timeline import Flags, Groups, Leading, Settle, Times, leading_rows
+
+Positions = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 _READ_VALUES = 1 << 20
 """How many values of a table are in memory at once while those that were found are picked."""
@@ -53,7 +56,7 @@ class FoundRows:
     """The row found for each example, by its position in the table, or -1."""
 
     table: FeatureTable
-    positions: Int64s
+    positions: Positions
 
     def values(self, features: Sequence[str]) -> pl.DataFrame:
         """Read columns of the rows that were found, in the examples' order.
@@ -220,7 +223,7 @@ def newest_visible(table: FeatureTable, *, since_us: int | None, until_us: int) 
     )
 
 
-def read_columns(table: FeatureTable, names: Sequence[str], positions: Int64s) -> Iterator[pl.Series]:
+def read_columns(table: FeatureTable, names: Sequence[str], positions: Positions) -> Iterator[pl.Series]:
     """Read rows of a table by position, null for -1, a few columns at a time."""
     check_columns(table, names)
     found = positions >= 0
@@ -245,7 +248,7 @@ def _newest(rows: pl.DataFrame, table: FeatureTable) -> pl.DataFrame:
         return rows
     entities = Entities.of(rows.select(table.keys), rows.height)
     times = _times(rows, entities.codes, cutoff=False)
-    everyone = np.arange(entities.size)
+    everyone = np.arange(entities.size, dtype=np.int32)
     at_the_end = np.full(entities.size, times.event_us.max())
     found = leading_rows(
         Ordered(everyone, everyone, at_the_end), times, entities=entities.size, settle=_settle(table, rows)
@@ -253,24 +256,29 @@ def _newest(rows: pl.DataFrame, table: FeatureTable) -> pl.DataFrame:
     return rows[np.sort(found.rows[found.rows >= 0])]
 
 
-def _times(rows: pl.DataFrame, codes: Int64s, *, cutoff: bool) -> Times:
-    event, created = rows[EVENT_US].to_numpy(), rows[CREATED_US].to_numpy()
-    return Times(codes, event, created, np.maximum(event, created) if cutoff else event)
+def _times(rows: pl.DataFrame, codes: Numbers, *, cutoff: bool) -> Times:
+    return Times(codes, rows[EVENT_US].to_numpy(), rows[CREATED_US].to_numpy(), cutoff)
 
 
 def _settle(table: FeatureTable, rows: pl.DataFrame) -> Settle:
-    def settle(tied: Numbers, groups: Positions) -> Flags:
+    def settle(tied: Numbers, groups: Groups) -> Flags:
         positions = rows[POSITION].gather(tied).to_numpy().astype(np.int64)
         return are_winners(groups, pl.DataFrame(list(read_columns(table, table.features, positions))), table)
 
     return settle
 
 
-def _positions(rows: pl.DataFrame, found: Leading) -> Int64s:
+def _positions(rows: pl.DataFrame, found: Leading) -> Positions:
     """Positions in the table; none for a row that has outlived its ttl."""
     numbers = found.rows if found.expired is None else np.where(found.expired, np.int32(-1), found.rows)
-    positions = rows[POSITION].to_numpy()
-    first = int(positions[0]) if len(positions) else 0
-    if len(positions) and int(positions[-1]) - first == len(positions) - 1:
-        return np.where(numbers >= 0, numbers + np.int64(first), np.int64(-1))
-    return np.where(numbers >= 0, np.append(positions, [np.uint32(0)])[numbers], np.int64(-1))
+    if rows.is_empty():
+        return numbers
+    numbered = rows[POSITION].to_numpy()
+    first, last = int(numbered[0]), int(numbered[-1])
+    narrow = last <= np.iinfo(np.int32).max
+    positions: Positions = numbered.view(np.int32) if narrow else numbered.astype(np.int64)
+    if last - first == len(positions) - 1 and not first:
+        return numbers
+    taken = positions.take(numbers, mode="clip")
+    taken[numbers < 0] = -1
+    return taken

@@ -11,6 +11,7 @@ from knownat.errors import RepoError
 from knownat.stores.tables import FeatureTable, exact_microseconds, key_type
 
 Int64s = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 
 _CODE = "__code"
 _SPARSE = 4
@@ -25,7 +26,7 @@ class Entities:
     entity that no example has is numbered ``size``. Both are matched by nothing.
     """
 
-    codes: Int64s
+    codes: Numbers
     size: int
     first: int | None = None
     numbered: pl.DataFrame | None = None
@@ -34,11 +35,13 @@ class Entities:
     def of(cls, keys: pl.DataFrame, rows: int) -> "Entities":
         """Number the entities of so many rows of keys; without keys all rows are of one entity."""
         if not keys.width:
-            return cls(np.zeros(rows, dtype=np.int64), 1)
+            return cls(np.zeros(rows, dtype=np.int32), 1)
         if (compact := cls._compact(keys)) is not None:
             return compact
         keys = _anonymous(keys)
-        numbered = keys.drop_nulls().unique().with_columns(pl.int_range(pl.len()).alias(_CODE))
+        numbered = (
+            keys.drop_nulls().unique().with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias(_CODE))
+        )
         return cls(_joined(keys, numbered, numbered.height + 1), numbered.height, numbered=numbered)
 
     @classmethod
@@ -50,16 +53,17 @@ class Entities:
         first, last = int(values.min()), int(values.max())
         if last - first >= _SPARSE * len(values) + 1_024:
             return None
-        return cls(values - first, last - first + 1, first=first)
+        return cls((values - first).astype(np.int32), last - first + 1, first=first)
 
-    def codes_of(self, keys: pl.DataFrame, rows: int) -> Int64s:
+    def codes_of(self, keys: pl.DataFrame, rows: int) -> Numbers:
         """Number the entities of a table's rows; its keys are in the order of the examples'."""
         if self.first is not None:
             offsets = keys.to_series(0).to_numpy() - np.int64(self.first)
             # What lies below the first wraps round to the largest, and is cut to ``size`` as well.
-            return np.minimum(offsets.view(np.uint64), np.uint64(self.size)).view(np.int64)
+            unsigned = offsets.view(np.uint64)
+            return np.minimum(unsigned, np.uint64(self.size), out=unsigned).astype(np.int32)
         if self.numbered is None:
-            return np.zeros(rows, dtype=np.int64)
+            return np.zeros(rows, dtype=np.int32)
         return _joined(_anonymous(keys), self.numbered, self.size)
 
 
@@ -67,8 +71,8 @@ class Entities:
 class Ordered:
     """The questions in order of entity and time: their places, entities and times in microseconds."""
 
-    places: npt.NDArray[np.intp]
-    codes: Int64s
+    places: Numbers
+    codes: Numbers
     known_us: Int64s
 
 
@@ -136,19 +140,20 @@ class Inquiry:
         return columns
 
 
-def order_of(codes: Int64s, times: Int64s) -> npt.NDArray[np.intp]:
+def order_of(codes: Numbers, times: Int64s) -> Numbers:
     """Order rows by entity and time; equal ones in any order."""
     if not len(codes):
-        return np.zeros(0, dtype=np.intp)
+        return np.zeros(0, dtype=np.int32)
     first = int(times.min())
     bits = (int(times.max()) - first).bit_length()
     if bits + int(codes.max()).bit_length() > 63:
-        return np.lexsort((times, codes))
-    packed = codes << np.int64(bits)
+        return np.lexsort((times, codes)).astype(np.int32)
+    packed = codes.astype(np.int64)
+    packed <<= bits
     packed |= times - np.int64(first)
     if (packed[1:] >= packed[:-1]).all():
-        return np.arange(len(codes))
-    return np.argsort(packed)
+        return np.arange(len(codes), dtype=np.int32)
+    return np.argsort(packed).astype(np.int32)
 
 
 def _name(table: FeatureTable, keys: Mapping[str, str]) -> tuple[object, ...]:
@@ -161,7 +166,7 @@ def _anonymous(keys: pl.DataFrame) -> pl.DataFrame:
     return keys.select(pl.col(name).alias(str(i)) for i, name in enumerate(keys.columns))
 
 
-def _joined(keys: pl.DataFrame, numbered: pl.DataFrame, unknown: int) -> Int64s:
+def _joined(keys: pl.DataFrame, numbered: pl.DataFrame, unknown: int) -> Numbers:
     on: Sequence[str] = keys.columns
     found = keys.join(numbered, on=on, how="left", maintain_order="left")[_CODE]
     return found.fill_null(unknown).to_numpy()

@@ -2,12 +2,12 @@
 
 Rows lie in order of (entity, visible, event, created, payload). Walking them, the best row so far is
 the one of the latest event, so the running maximum of (entity, event) tells for every row which one
-leads when it becomes visible. One walk along rows and questions, both in order, tells who leads at
-each question. A running maximum that stands for another entity, or for an event that has outlived the
-ttl, is below what the question asks for; so one comparison settles both.
+leads when it becomes visible. A question finds its place by binary search, and reads who leads there.
+A running maximum that stands for another entity, or for an event that has outlived the ttl, is below
+what the question asks for; so one comparison settles both.
 
-Times count from the first one in the table, so that entity and time fit into 63 bits; where they do
-not, entities are taken in ranges that do.
+Times count from the first one in the table, so that entity and time fit into 63 bits. Entities are
+taken in ranges: few enough to fit, and few enough that their rows stay in the processor's cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,33 +15,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from knownat.stores.inquiry import Int64s, Ordered
-from knownat.stores.tables import as_series
+from knownat.stores.inquiry import Int64s, Numbers, Ordered
 
-Numbers = npt.NDArray[np.int32]
-Positions = npt.NDArray[np.intp]
+Groups = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-Settle = Callable[[Numbers, Positions], Flags]
+Settle = Callable[[Numbers, Groups], Flags]
 """Which of these rows win their groups: rows of one entity with the same two times."""
 
 _BITS = 63
-_AT = "at"
+_ROWS = 1 << 16
+"""About how many rows a range has."""
 
 
 @dataclass(frozen=True)
 class Times:
     """A table's rows: the entity of each and its times in microseconds."""
 
-    codes: Int64s
+    codes: Numbers
     event_us: Int64s
     created_us: Int64s
-    visible_us: Int64s
+    cutoff: bool
+    """Whether a row is visible from its created time, and not already from its event."""
 
     def at(self, rows: Numbers) -> "Times":
         """Choose rows."""
-        return Times(self.codes[rows], self.event_us[rows], self.created_us[rows], self.visible_us[rows])
+        return Times(self.codes[rows], self.event_us[rows], self.created_us[rows], self.cutoff)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def leading_rows(
         part = rows if at is None else rows.at(at)
         line = _Timeline(part, clock, first=first, entities=entities, settle=_shifted(settle, at))
         places = asked.places[some]
-        base = (asked.codes[some] - first) << clock.bits
+        base = clock.base(asked.codes[some], first)
         best, leaders = line.lead(base | clock.ticks(asked.known_us[some]))
         fresh = best > base
         if oldest_us is not None:
@@ -118,6 +117,11 @@ class _Clock:
     def entity_bits(self) -> int:
         return _BITS - self.bits
 
+    def base(self, codes: Numbers, first: int) -> Int64s:
+        base = codes - np.int64(first)
+        base <<= self.bits
+        return base
+
     def ticks(self, times_us: Int64s) -> Int64s:
         ticks = times_us - np.int64(self.first_us - 1)
         return np.clip(ticks, 0, self.last, out=ticks)
@@ -127,13 +131,13 @@ class _Timeline:
     """Rows in order of visibility, and who leads from each on, with the entity and event of that one."""
 
     def __init__(self, rows: Times, clock: _Clock, *, first: int, entities: int, settle: Settle) -> None:
-        packed = rows.codes - np.int64(first)
-        packed <<= clock.bits
-        packed += clock.ticks(rows.visible_us)
+        visible_us = np.maximum(rows.event_us, rows.created_us) if rows.cutoff else rows.event_us
+        packed = clock.base(rows.codes, first)
+        packed |= clock.ticks(visible_us)
         self.leader, self.visible = _sorted(packed)
         nobody = min((entities - first) << clock.bits, (1 << _BITS) - 1)
         self._put_ties_in_order(rows, nobody, settle)
-        if rows.visible_us is rows.event_us:
+        if not rows.cutoff:
             self.best = self.visible
             return
         event = clock.ticks(rows.event_us)[self.leader]
@@ -141,7 +145,7 @@ class _Timeline:
         self.best = np.maximum.accumulate(event)
         self._replace(np.flatnonzero(event < self.best))
 
-    def _replace(self, behind: Positions) -> None:
+    def _replace(self, behind: npt.NDArray[np.intp]) -> None:
         """Let the last row that was not behind lead where the row that became visible is behind."""
         if not len(behind):
             return
@@ -150,11 +154,12 @@ class _Timeline:
 
     def lead(self, questions: Int64s) -> tuple[Int64s, Numbers]:
         """Tell who leads at each of the ordered questions, and what :attr:`best` is there; -1 for nobody."""
-        # Both sides are sorted: one walk along them is half the work of a binary search for each.
-        asked = pl.DataFrame({_AT: as_series(questions)})
-        line = {_AT: as_series(self.visible), "best": as_series(self.best), "leader": as_series(self.leader)}
-        found = asked.join_asof(pl.DataFrame(line), on=_AT, check_sortedness=False)
-        return found["best"].fill_null(-1).to_numpy(), found["leader"].fill_null(-1).to_numpy()
+        ends = np.searchsorted(self.visible, questions, side="right") - 1
+        # Before the first row there is none; -1 as an index would be the last.
+        nobody = int(np.searchsorted(questions, self.visible[0]))
+        best, leader = self.best[ends], self.leader[ends]
+        best[:nobody] = leader[:nobody] = -1
+        return best, leader
 
     def _put_ties_in_order(self, rows: Times, nobody: int, settle: Settle) -> None:
         """Sort rows that became visible at once, the newest last."""
@@ -199,21 +204,24 @@ def _ranges(
     asked: Ordered, rows: Times, entities: int, entity_bits: int
 ) -> Iterator[tuple[slice, Numbers | None, int]]:
     """Yield the questions and rows of one range of entities after another, and its first entity."""
-    if (entities + 2).bit_length() <= entity_bits:
+    fit = max(1, (1 << entity_bits) - 2)
+    ranges = max(-(-entities // fit), min(len(rows.codes) // _ROWS, 256))
+    if ranges <= 1:
         yield slice(None), None, 0
         return
-    width = 1 << max(0, entity_bits - 1)
-    ranges = rows.codes // width
-    order = np.argsort(ranges, kind="stable").astype(np.int32)
-    ranges = ranges[order]
-    starts = np.arange(0, entities, width)
-    row_edges = np.append(
-        np.searchsorted(ranges, starts // width), np.searchsorted(ranges, starts[-1] // width, side="right")
-    )
-    edges = np.append(np.searchsorted(asked.codes, starts), np.searchsorted(asked.codes, entities))
-    for i, first in enumerate(starts.tolist()):
-        if edges[i] < edges[i + 1] and row_edges[i] < row_edges[i + 1]:
-            yield slice(edges[i], edges[i + 1]), order[row_edges[i] : row_edges[i + 1]], first
+    width = -(-entities // ranges)
+    numbers = rows.codes // np.int32(width)
+    if entities // width < 256:
+        numbers = numbers.astype(np.uint8)  # sorted by counting
+    order = np.argsort(numbers, kind="stable").astype(np.int32)
+    starts = np.arange(0, entities + width, width)
+    of_rows = np.searchsorted(numbers[order], np.arange(len(starts)))
+    of_questions = np.searchsorted(asked.codes, np.minimum(starts, entities))
+    for i, first in enumerate(starts[:-1].tolist()):
+        some = slice(of_questions[i], of_questions[i + 1])
+        at = order[of_rows[i] : of_rows[i + 1]]
+        if some.start < some.stop and len(at):
+            yield some, at, first
 
 
 def _shifted(settle: Settle, at: Numbers | None) -> Settle:

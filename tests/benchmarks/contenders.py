@@ -61,6 +61,7 @@ def _run(contender: str, repeat: int, save: str | None, arguments: dict[str, Any
     module, _, name = contender.partition(":")
     prepare: Callable[..., Callable[[], Any]] = getattr(importlib.import_module(module), name)
     call = prepare(**arguments)
+    pa.default_memory_pool().release_unused()
     start_mb = peak_mb()
     costs: list[float] = []
     peak = 0.0

@@ -1,0 +1,148 @@
+"""The as-of join beside its peers: ``python -m tests.benchmarks.asof_join [--size 10k|100k|1M|100M]``.
+
+Ours is asked through Feast's API with the created cut-off on. Feast's own duckdb store and the raw
+joins of Polars, DuckDB and pandas ignore the created times: they answer an easier question. In the
+same run ours is asked that question too, and all answers are compared value for value; what ours
+says with the cut-off on is compared with a plain SQL query for some of the examples.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.benchmarks.asof_data import Shape, read_shape, write
+from tests.benchmarks.contenders import Measured, measure
+from tests.benchmarks.table import Line, record
+
+PEERS = "tests.benchmarks.asof_peers:"
+OURS = "knownat.stores.offline.AsOfOfflineStore"
+COUNTS = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000}
+FEAST = "Feast's duckdb store, cut-off off"
+ON, OFF = "knownat through Feast, cut-off on", "knownat through Feast, cut-off off"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who, by which function, how often after the first time."""
+
+    who: str
+    function: str
+    options: dict[str, object]
+    repeat: int = 3
+
+
+CONTENDERS = (
+    Contender(FEAST, "feast_store", {"offline_store": "duckdb", "created_cutoff": False}, repeat=1),
+    Contender(OFF, "feast_store", {"offline_store": OURS, "created_cutoff": False}),
+    Contender("Polars join_asof, cut-off off", "polars_asof", {}),
+    Contender("DuckDB ASOF JOIN, cut-off off", "duckdb_asof", {}),
+    Contender("pandas merge_asof, cut-off off", "pandas_asof", {}),
+    Contender(ON, "feast_store", {"offline_store": OURS, "created_cutoff": True}),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--size", choices=[*COUNTS, "100M"], action="append")
+    chosen = parser.parse_args(arguments).size or [*COUNTS, "100M"]
+    for size, count in COUNTS.items():
+        if size in chosen:
+            for views in (1, 3, 6):
+                compare(size, Shape(examples=count, rows=count, views=views))
+            compare(size, Shape(examples=count, rows=count, views=6, keys="zipf"))
+
+
+def compare(size: str, shape: Shape) -> None:
+    """Measure every contender on data of one shape."""
+    work = f"as-of join, {shape.views} x {shape.features} features, {shape.keys} keys"
+    with tempfile.TemporaryDirectory(prefix="knownat-bench-") as folder:
+        home = Path(folder)
+        write(home, shape)
+        measured: dict[str, Measured] = {}
+        answer: pl.DataFrame | None = None
+        for contender in CONTENDERS:
+            if contender.who == FEAST and not _feast_can(shape):
+                continue
+            save = home / "answer.parquet"
+            measured[contender.who] = measure(
+                PEERS + contender.function,
+                repeat=contender.repeat,
+                save=save,
+                folder=folder,
+                **contender.options,
+            )
+            found = pq.read_table(save)
+            if contender.who == ON:
+                _check_sample(home, found)
+            elif answer is None:
+                answer = _in_order(found, shape)
+            elif not _in_order(found, shape).equals(answer):
+                raise SystemExit(f"{contender.who} disagrees at {size}, {work}.")
+        _record(work, size, measured)
+
+
+def _feast_can(shape: Shape) -> bool:
+    # It pairs every row of a key with every question about it: with a quarter of a million of both
+    # for the most frequent key, 20 GB of memory are not enough.
+    return shape.keys == "uniform" or shape.examples <= COUNTS["10k"]
+
+
+def _record(work: str, size: str, measured: dict[str, Measured]) -> None:
+    lines: list[Line] = []
+    for temper in ("cold", "warm"):
+        costs = {who: m.cold_cpu if temper == "cold" else m.warm_cpu for who, m in measured.items()}
+        peer = costs.get(FEAST)
+        lines += [
+            {
+                "work": f"{work}, {temper}",
+                "size": size,
+                "who": who,
+                "cpu_seconds": cost,
+                "peak_mb": measured[who].peak_mb,
+                "ratio": peer / cost if peer else None,
+            }
+            for who, cost in costs.items()
+        ]
+    record(lines)
+
+
+def _in_order(found: pa.Table, shape: Shape) -> pl.DataFrame:
+    keys = ["entity", "event_timestamp", "label"]
+    features = [name for view in shape.view_names() for name in shape.feature_names(view)]
+    times = pl.col("event_timestamp").cast(pl.Datetime("us", "UTC"))
+    # pandas has NaN for null; no feature here is NaN by itself.
+    return pl.DataFrame(found.select([*keys, *features])).with_columns(times).fill_nan(None).sort(keys)
+
+
+def _check_sample(home: Path, found: pa.Table) -> None:
+    """Compare some answers with the cut-off on with what pairing every row with every question says."""
+    shape = read_shape(home)
+    some = pl.DataFrame(found).sample(200, seed=7).with_row_index("question")
+    asked, fresh = pl.col("event_timestamp"), timedelta(days=shape.ttl_days)
+    for view in shape.view_names():
+        rows = pl.read_parquet(home / f"{view}.parquet").rename({"event_timestamp": "happened"})
+        names = shape.feature_names(view)
+        newest = (
+            some.select("question", "entity", "event_timestamp")
+            .join(rows, on="entity")
+            .filter(pl.col("happened") <= asked, pl.col("created_timestamp") <= asked)
+            .sort("happened", "created_timestamp")
+            .group_by("question")
+            .last()
+            .filter(pl.col("happened") >= asked - fresh)
+        )
+        expected = some.select("question").join(newest, on="question", how="left", maintain_order="left")
+        if not expected.select(names).equals(some.select(names)):
+            raise SystemExit(f"{view}: answers with the cut-off on are wrong.")
+
+
+if __name__ == "__main__":
+    main()
