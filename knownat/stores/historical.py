@@ -51,15 +51,8 @@ class Join:
         RetrievalTimeout
             If the time is up between two views.
         """
-<<<<<<< Updated upstream
         taken: set[str] = set()
         for view, rows in self._rows(questions, config, stop):
-=======
-        found = questions.table.select([])
-        waiting = self._rows(questions, config, stop)
-        while waiting:
-            view, rows = waiting.pop(0)
->>>>>>> Stashed changes
             prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
             stop.check()
             with reading(view.name):
