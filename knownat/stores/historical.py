@@ -52,7 +52,9 @@ class Join:
             If the time is up between two views.
         """
         taken: set[str] = set()
-        for view, rows in self._rows(questions, config, stop):
+        waiting = self._rows(questions, config, stop)
+        while waiting:
+            view, rows = waiting.pop(0)
             prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
             stop.check()
             with reading(view.name):
