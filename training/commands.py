@@ -1,7 +1,5 @@
 """The commands of training: make releases, and say which of them serve."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +13,7 @@ from knownat.contract.prediction_log import Role
 from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
-
-RepoOption = Annotated[
-    Path, typer.Option("--repo", help="The Feast feature repo.", envvar="KNOWNAT_REPO", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-ClockOption = Annotated[str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")]
+from training.options import ClockOption, JsonOption, RepoOption, print_json
 
 
 def train(
@@ -56,7 +49,7 @@ def train(
             promote(workspace, release.manifest.model, release.manifest.version, clock=open_clock(clock))
     if as_json:
         document = [_document(r, promoted=r.manifest.model in promoted) for r in releases]
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json(document)
     else:
         console = Console()
         for release in releases:
@@ -86,7 +79,7 @@ def promote(
     workspace = Workspace.at(repo)
     deployment = promote_release(workspace, model, version, role=role, reason=reason, clock=open_clock(clock))
     if as_json:
-        sys.stdout.write(json.dumps(deployment.model_dump(mode="json"), indent=2) + "\n")
+        print_json(deployment.model_dump(mode="json"))
         return
     Console().print(f"{model} {version} serves as {role}, from the next look at {workspace.deployment} on.")
 

@@ -1,6 +1,7 @@
 """Questions and their answers: what a model's SQL returns, checked against its declaration."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,10 +19,11 @@ LABEL_TIMESTAMP = "label_timestamp"
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 
 
-def read_examples(workspace: Workspace, spec: ModelSpec) -> pa.Table:
+def read_examples(workspace: Workspace, spec: ModelSpec, *, known_by: datetime | None = None) -> pa.Table:
     """Run a model's SQL over the repo's events: keys, time, inputs, label and when it became known.
 
-    A question without an answer keeps a null label; its ``label_timestamp`` is when it was closed.
+    A question without an answer keeps a null label; its ``label_timestamp`` is when it was closed, or null
+    while it is open. With ``known_by`` the SQL sees only events known by then.
 
     Raises
     ------
@@ -30,7 +32,20 @@ def read_examples(workspace: Workspace, spec: ModelSpec) -> pa.Table:
         they may not be, two questions with the same keys and time.
     """
     file = workspace.models / spec.examples.sql
-    return check_examples(query_events(workspace.repo, file), spec, source=file)
+    return check_examples(query_events(workspace.repo, file, known_by=known_by), spec, source=file)
+
+
+def examples_of_both_sides(workspace: Workspace, spec: ModelSpec, *, asked: pa.Table) -> pa.Table:
+    """Take the questions before the cutoff as they stood at the cutoff, and later ones as they stand now.
+
+    What becomes known after the cutoff, a late correction too, belongs to the training sets of later
+    cutoffs: this one stays as it was.
+    """
+    cutoff = pa.scalar(spec.time.cutoff, asked[EVENT_TIMESTAMP].type)
+    early = read_examples(workspace, spec, known_by=spec.time.cutoff)
+    before = early.filter(pc.less(early[EVENT_TIMESTAMP], cutoff))
+    after = asked.filter(pc.greater_equal(asked[EVENT_TIMESTAMP], cutoff))
+    return pa.concat_tables([before, after])
 
 
 def check_examples(examples: pa.Table, spec: ModelSpec, *, source: object) -> pa.Table:
@@ -96,9 +111,10 @@ def _type_problems(column: pa.ChunkedArray, name: str, kind: pa.DataType) -> Ite
 
 
 def _value_problems(examples: pa.Table, spec: ModelSpec) -> Iterator[str]:
-    for name in (EVENT_TIMESTAMP, LABEL_TIMESTAMP):
-        if nulls := examples[name].null_count:
-            yield f"'{name}' is null in {nulls} rows"
+    if nulls := examples[EVENT_TIMESTAMP].null_count:
+        yield f"'{EVENT_TIMESTAMP}' is null in {nulls} rows"
+    if nulls := examples.filter(pc.is_valid(examples[LABEL]))[LABEL_TIMESTAMP].null_count:
+        yield f"'{LABEL_TIMESTAMP}' is null in {nulls} rows that have a label"
     if not examples.num_rows:
         yield "returns no rows"
     identity = [*spec.examples.keys, EVENT_TIMESTAMP]

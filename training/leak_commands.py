@@ -1,20 +1,13 @@
 """The command that looks for leaks, and prices one."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from knownat.contract.workspace import Workspace
-
-RepoOption = Annotated[
-    Path, typer.Option("--repo", help="The Feast feature repo.", envvar="KNOWNAT_REPO", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+from training.options import JsonOption, RepoOption, print_json, stages
 
 
 def leaks(
@@ -46,20 +39,13 @@ def leaks(
 
     workspace = Workspace.at(repo)
     price = None
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("start", total=None)
-
-        def report(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total or None)
-
+    with stages() as report:
         if variant is None:
             found = find_leaks(workspace, model, progress=report)
         else:
             found, price = price_leaks(workspace, read_variant(variant), model, work=work, progress=report)
     if as_json:
-        priced = price.as_json() if price else None
-        sys.stdout.write(json.dumps({"certificate": found.as_json(), "price": priced}, indent=2) + "\n")
+        print_json({"certificate": found.as_json(), "price": price.as_json() if price else None})
     else:
         show_certificate(Console(), found)
         if price:

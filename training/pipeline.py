@@ -14,7 +14,7 @@ from training.baselines import predict_baselines
 from training.certificate import Certificate, certify
 from training.dataset import Dataset, Vector, lay_out
 from training.evaluation import Evaluation, evaluate
-from training.examples import LABEL, read_examples
+from training.examples import LABEL, examples_of_both_sides, read_examples
 from training.fit import Rounds, fit
 from training.frame import Joined, join_again, join_features
 from training.future import choose_instants, probe_future
@@ -89,7 +89,7 @@ def prepare(workspace: Workspace, spec: ModelSpec, report: Progress) -> Prepared
     """
     report("run the examples' query", 0, 0)
     asked = read_examples(workspace, spec)
-    examples = keep_answered(asked, spec.time)
+    examples = keep_answered(examples_of_both_sides(workspace, spec, asked=asked), spec.time)
     fold = split_by_time(examples, spec)
     report("join what was known", 0, 0)
     joined = join_features(workspace, spec, examples)

@@ -7,21 +7,14 @@ from datetime import datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from knownat.contract.model_spec import ModelSpec
-from knownat.contract.reference import write_reference
 from knownat.contract.release import (
-    BASELINE,
     CARD,
     CERTIFICATE,
-    GOLDEN,
-    HOLDOUT,
-    MODEL,
-    PLAN,
+    EXAMPLES,
+    SOURCES,
     GateResult,
     Release,
     publish_release,
@@ -29,21 +22,15 @@ from knownat.contract.release import (
 )
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
-from knownat.scoring.scorer import same_values
-from knownat.scoring.transforms import load_transform, run_transform
 from training.card import render_card
 from training.certificate import Certificate
-from training.dataset import Dataset, Vector
+from training.contents import Model, golden_rows, prove_transforms, write_contents
 from training.evaluation import Evaluation
-from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
-from training.fit import THREADS, Fitted
-from training.frame import Joined
+from training.examples import EVENT_TIMESTAMP
+from training.fit import THREADS
+from training.origins import Origins, read_origins
 from training.provenance import code_commit, lock_digest
-from training.reference import make_reference
-from training.split import Rows
 
-GOLDEN_ROWS = 200
-SAMPLE_ROWS = 20_000
 _ATTEMPTS = 20
 
 Build = Callable[[Path, str], Mapping[str, object]]
@@ -51,14 +38,9 @@ Build = Callable[[Path, str], Mapping[str, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class Made(Model):
     """Everything that training made of one model."""
 
-    spec: ModelSpec
-    joined: Joined
-    data: Dataset
-    fitted: Fitted
-    scores: Vector
     evaluation: Evaluation
     certificate: Certificate
     gates: tuple[GateResult, ...]
@@ -74,10 +56,14 @@ def publish(workspace: Workspace, made: Made, *, version: str | None, created_at
     """
     golden = golden_rows(made)
     prove_transforms(made.joined, golden)
+    origins = read_origins(workspace, made.spec)
 
     def build(staged: Path, chosen: str) -> Mapping[str, object]:
         manifest = _manifest(workspace, made, version=chosen, created_at=created_at)
-        _write_files(staged, made, golden, manifest)
+        _write_files(staged, made, golden=golden, origins=origins)
+        (staged / CARD).write_text(
+            render_card(manifest, made.evaluation, made.certificate, importance=made.fitted.importance)
+        )
         return manifest
 
     return publish_as(workspace.releases / made.spec.name, version, build)
@@ -110,56 +96,11 @@ def next_version(folder: Path) -> str:
     return str(max(numbers, default=0) + 1)
 
 
-def golden_rows(made: Made) -> pa.Table:
-    """Pick rows evenly over the test side: stored values, inputs, all that Feast made of them, the score."""
-    picked = _evenly(made.data.fold.test, GOLDEN_ROWS)
-    rows, frame = made.joined.rows.take(picked), made.joined.frame.take(picked)
-    plan = made.joined.plan
-    columns = {view.column(f.name): rows[view.column(f.name)] for view in plan.views for f in view.features}
-    columns |= {i.name: frame[i.name] for i in plan.request_inputs}
-    columns |= {name: frame[name] for name in plan.output_columns}
-    columns["score"] = _scores(made.scores[picked])
-    return pa.table(columns)
-
-
-def prove_transforms(joined: Joined, golden: pa.Table) -> None:
-    """Check that each pinned on-demand body gives, alone, what it gave inside Feast.
-
-    Raises
-    ------
-    ReleaseError
-        If a value differs; None equals NaN, everything else is compared exactly.
-    """
-    columns = {name: golden[name].to_pylist() for name in golden.column_names}
-    for transform in joined.plan.transforms:
-        loaded = load_transform(transform, joined.sources[transform.file])
-        for name, values in run_transform(loaded, columns).items():
-            if not same_values(values, columns[name]):
-                raise ReleaseError(
-                    f"On-demand feature '{name}' gives other values alone than in Feast. "
-                    "Its body must treat None and NaN alike and use nothing but its inputs."
-                )
-
-
-def _write_files(staged: Path, made: Made, golden: pa.Table, manifest: Mapping[str, object]) -> None:
-    plan = made.joined.plan
-    (staged / MODEL).write_bytes(made.fitted.model)
-    (staged / PLAN).write_text(plan.model_dump_json(indent=2))
-    for transform in plan.transforms:
-        target = staged / transform.file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(made.joined.sources[transform.file])
-    pq.write_table(golden, staged / GOLDEN)
-    names = made.data.schema.names
-    answers = [EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP]
-    pq.write_table(_sample(made, made.data.fold.fit, [*answers, *names]), staged / BASELINE)
-    asked = [*made.spec.examples.keys, *made.spec.examples.inputs]
-    pq.write_table(_sample(made, made.data.fold.test, [*asked, *answers, *names]), staged / HOLDOUT)
-    write_reference(make_reference(made.joined, made.data, made.scores, made.spec), staged)
+def _write_files(staged: Path, made: Made, *, golden: pa.Table, origins: Origins) -> None:
+    write_contents(staged, made, golden)
+    (staged / EXAMPLES).write_text(origins.examples)
+    (staged / SOURCES).write_text(origins.model_dump_json(indent=1))
     (staged / CERTIFICATE).write_text(json.dumps(made.certificate.as_json(), indent=2))
-    (staged / CARD).write_text(
-        render_card(manifest, made.evaluation, made.certificate, importance=made.fitted.importance)
-    )
 
 
 def _manifest(
@@ -186,18 +127,3 @@ def _manifest(
         "slices": made.evaluation.slices,
         "gates": made.gates,
     }
-
-
-def _sample(made: Made, rows: Rows, names: list[str]) -> pa.Table:
-    picked = _evenly(rows, SAMPLE_ROWS)
-    table = made.joined.frame.select(names).take(picked)
-    return table.append_column("score", _scores(made.scores[picked]))
-
-
-def _evenly(rows: Rows, count: int) -> Rows:
-    """Pick at most ``count`` rows at equal distances, always the same ones."""
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
-
-
-def _scores(scores: Vector) -> pa.Array:
-    return pa.array(scores if scores.ndim == 1 else scores.tolist())

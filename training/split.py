@@ -14,6 +14,8 @@ from knownat.contract.model_spec import ModelSpec, TimeSplit
 from knownat.errors import ConfigError
 from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
 
+_NEVER = 2**63 - 1
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -75,9 +77,14 @@ def _sides(examples: pa.Table, time: TimeSplit) -> dict[str, npt.NDArray[np.bool
     }
 
 
+def evenly(rows: Rows, most: int) -> Rows:
+    """Pick at most ``most`` rows at equal distances, always the same ones."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+
+
 def microseconds(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Times as whole microseconds since 1970 UTC."""
-    return np.asarray(pc.cast(column, pa.int64()).to_numpy())
+    """Times as whole microseconds since 1970 UTC; a time that is not known yet is after all others."""
+    return np.asarray(pc.fill_null(pc.cast(column, pa.int64()), _NEVER).to_numpy())
 
 
 def _problems(side: str, labels: npt.NDArray[np.float64], spec: ModelSpec) -> Iterator[str]:

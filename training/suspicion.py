@@ -17,7 +17,7 @@ from knownat.contract.read_plan import Status
 from training.dataset import Dataset, Vector
 from training.examples import LABEL, LABEL_TIMESTAMP
 from training.frame import Joined
-from training.split import Rows, microseconds
+from training.split import Rows, evenly, microseconds
 from training.strength import Strength, as_yes_or_no, judged_alone, strength
 
 ALONE = 0.95
@@ -61,7 +61,7 @@ class Suspicion:
 
 def suspect(spec: ModelSpec, joined: Joined, data: Dataset, asked: pa.Table) -> tuple[Suspicion, ...]:
     """Look at what was known by the cutoff for whatever looks like a leak."""
-    rows = _evenly(data.fold.fit, _MOST_ROWS)
+    rows = evenly(data.fold.fit, _MOST_ROWS)
     answers = as_yes_or_no(data.labels, spec)[rows]
     columns = {
         column.name: _Column(data.matrix[rows, place], column.dtype == "category")
@@ -155,7 +155,7 @@ def _compare_near(
 
 
 def _random_beats_time(spec: ModelSpec, data: Dataset) -> Iterator[Suspicion]:
-    rows = _evenly(data.fold.fit, _SPLIT_ROWS)
+    rows = evenly(data.fold.fit, _SPLIT_ROWS)
     by_time, at_random = split_strengths(data.matrix[rows], as_yes_or_no(data.labels, spec)[rows])
     if at_random.low - by_time.high >= SPLIT_GAP:
         yield Suspicion(
@@ -218,7 +218,3 @@ def too_good(spec: ModelSpec, value: float) -> tuple[Suspicion, ...]:
 
 def _with_reason(suspicion: Suspicion, spec: ModelSpec) -> Suspicion:
     return replace(suspicion, accepted=spec.leaks.accepted.get(suspicion.subject))
-
-
-def _evenly(rows: Rows, most: int) -> Rows:
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]

@@ -33,6 +33,8 @@ PROFILE = "profile.parquet"
 HISTORY = "history.parquet"
 CERTIFICATE = "certificate.json"
 CARD = "card.html"
+EXAMPLES = "examples.sql"
+SOURCES = "sources.json"
 
 Version = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

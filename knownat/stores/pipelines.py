@@ -10,11 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from knownat.clock import to_us
 from knownat.errors import RepoError
 from knownat.stores import build_stamps, feature_tables, pipeline_spec, raw_files
 from knownat.stores.build_stamps import Stamp, Stamps
@@ -98,11 +100,14 @@ def build_features(
     return _build_features(build, stamps, report, rewrite, events=events)
 
 
-def query_events(repo: Path, sql_file: Path, *, data: Path | None = None) -> pa.Table:
+def query_events(
+    repo: Path, sql_file: Path, *, data: Path | None = None, known_by: datetime | None = None
+) -> pa.Table:
     """Run a query over a repo's built events, as a model's examples do.
 
     Each event of ``pipelines.toml`` is a view of its name, with the column ``known_at``. Times come
     back as UTC microseconds. ``data`` is the folder that was built into, by default the repo's own.
+    With ``known_by`` the query sees only what was known then: its answer stays the same for ever.
 
     Raises
     ------
@@ -113,7 +118,7 @@ def query_events(repo: Path, sql_file: Path, *, data: Path | None = None) -> pa.
     if missing := [table.name for table in build.spec.event if not build.event_file(table.name).is_file()]:
         raise PipelineError(f"Events {missing} are not built; run `knownat features build --repo {repo}`.")
     with _connect() as connection:
-        _open_events(build, connection, "VIEW")
+        _open_events(build, connection, "VIEW", known_by=known_by)
         return _read(connection, sql_file.read_text(encoding="utf-8"), sql_file).read_all()
 
 
@@ -187,10 +192,13 @@ def _write_feature(build: _Build, connection: duckdb.DuckDBPyConnection, table: 
     return feature_tables.write_sorted(path, batches, name=table.name, never_null=identity, unique=identity)
 
 
-def _open_events(build: _Build, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+def _open_events(
+    build: _Build, connection: duckdb.DuckDBPyConnection, kind: str, *, known_by: datetime | None = None
+) -> None:
+    known = f" WHERE epoch_us({KNOWN_AT}) <= {to_us(known_by)}" if known_by else ""
     for event in build.spec.event:
         path = str(build.event_file(event.name)).replace("'", "''")
-        connection.execute(f"CREATE {kind} \"{event.name}\" AS FROM read_parquet('{path}')")
+        connection.execute(f"CREATE {kind} \"{event.name}\" AS FROM read_parquet('{path}'){known}")
 
 
 def _connect() -> duckdb.DuckDBPyConnection:

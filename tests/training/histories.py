@@ -1,7 +1,7 @@
 """Histories of visits made at random: a repo with an honest feature table and one table a way to leak."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,36 +28,32 @@ def write_history(
 ) -> Workspace:
     """Write the raw files of one history.
 
-    ``strength`` is the share of rows in which the column that leaks tells the answer; elsewhere it
-    tells another row's. ``predictive`` says how much of the answer follows from the risk, which is known.
+    ``strength`` is the share of rows that the leak of a future label files too early. ``predictive``
+    is how strongly the answer follows from the risk, which is known.
     """
     dice = np.random.default_rng(seed)
-    patients = int(dice.integers(5, 40))
     rows = int(dice.integers(400, 1_200))
-    patient = dice.integers(1, patients + 1, rows)
-    # Sorted and apart, so that a patient visits once at a time.
-    hours = np.sort(dice.choice(DAYS * 24 * 60, rows, replace=False)) / 60
+    patient = dice.integers(1, int(dice.integers(5, 40)) + 1, rows)
+    minutes = np.sort(dice.choice(DAYS * 24 * 60, rows, replace=False))
     risk = dice.normal(size=rows)
-    pull = (predictive if predictive is not None else dice.uniform(0, 3)) * risk
-    outcome = (dice.random(rows) < 1 / (1 + np.exp(-pull + dice.uniform(0, 1.5)))).astype(int)
-    waits = dice.lognormal(np.log(dice.uniform(1, 48)), 0.7, rows)
-    told = np.where(dice.random(rows) < strength, outcome, dice.permutation(outcome))
-    visited = [START + timedelta(minutes=round(hour * 60)) for hour in hours]
+    pull = (dice.uniform(0, 3) if predictive is None else predictive) * risk - dice.uniform(0, 1.5)
+    outcome = (dice.random(rows) < 1 / (1 + np.exp(-pull))).astype(int)
+    waits = dice.lognormal(np.log(dice.uniform(60, 48 * 60)), 0.7, rows).astype(int)
+    visited = [START + timedelta(minutes=int(minute)) for minute in minutes]
+    # A second of its own, so that a patient's reports never come at one time.
     known = [
-        when + timedelta(minutes=round(60 * wait) + 1) for when, wait in zip(visited, waits, strict=True)
+        when + timedelta(minutes=int(wait), seconds=1, microseconds=row)
+        for row, (when, wait) in enumerate(zip(visited, waits, strict=True))
     ]
+    early = ["true" if e else "false" for e in dice.random(rows) < strength]
+    ended = dice.random(rows) < 0.97  # a few visits never end
     repo = folder / "feature_repo"
     shutil.copytree(VISITS, repo)
     visits = zip(patient, visited, risk, strict=True)
-    outcomes = zip(patient, visited, outcome, told, known, strict=True)
-    # A few visits never end.
-    ended = dice.random(rows) < 0.97
+    outcomes = zip(patient, visited, outcome, early, known, strict=True)
     _write(repo / "visits.csv", "patient_id,visited_at,risk", visits)
-    _write(
-        repo / "outcomes.csv",
-        "patient_id,visited_at,outcome,told,known_at",
-        (row for row, there in zip(outcomes, ended, strict=True) if there),
-    )
+    reported = (row for row, there in zip(outcomes, ended, strict=True) if there)
+    _write(repo / "outcomes.csv", "patient_id,visited_at,outcome,early,known_at", reported)
     return Workspace.at(repo)
 
 
@@ -107,6 +103,6 @@ def join_with_evidence(
     return Joined(frame=frame, rows=rows, plan=plan, sources={})
 
 
-def _write(path: Path, header: str, rows) -> None:
+def _write(path: Path, header: str, rows: Iterable[Sequence[object]]) -> None:
     lines = (",".join(v.isoformat() if isinstance(v, datetime) else str(v) for v in row) for row in rows)
     path.write_text("\n".join([header, *lines]) + "\n")

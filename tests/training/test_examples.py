@@ -70,7 +70,7 @@ def test_every_problem_of_the_values_is_named_at_once():
         label_timestamp=pa.array([START - timedelta(hours=1), None, LATER], MOMENT),
     )
     assert set(problems_of(wrong)) == {
-        "'label_timestamp' is null in 1 rows",
+        "'label_timestamp' is null in 1 rows that have a label",
         "'label_timestamp' is before 'event_timestamp' in 1 rows",
         "1 rows repeat the keys and time of another; a question is asked once",
         "'label' runs from 0.0 to 2.0; a binary label is 0 or 1",

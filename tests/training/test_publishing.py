@@ -5,8 +5,9 @@ import pytest
 
 from knownat.errors import ReleaseError
 from tests.scoring.small_release import PLAN, SOURCE, golden_table, manifest
+from training.contents import prove_transforms
 from training.frame import Joined
-from training.publishing import next_version, prove_transforms, publish_as
+from training.publishing import next_version, publish_as
 
 
 def test_the_next_version_is_after_the_largest_number(tmp_path):

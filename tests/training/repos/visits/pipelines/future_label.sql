@@ -1,2 +1,5 @@
--- A part of the answer, filed under the visit. `told` is the answer in as many rows as the leak is strong.
-SELECT patient_id, visited_at AS event_timestamp, visited_at AS created_timestamp, told AS leak FROM outcomes
+-- The answer, filed under its visit in as many rows as the leak is strong, and else when it was reported.
+SELECT
+    patient_id, CASE WHEN early THEN visited_at ELSE known_at END AS event_timestamp,
+    CASE WHEN early THEN visited_at ELSE known_at END AS created_timestamp, outcome AS leak
+FROM outcomes

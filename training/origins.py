@@ -1,0 +1,124 @@
+"""What a release was made from, written down small enough to keep and fine enough to name a changed row."""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version as package_version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from knownat.clock import to_us
+from knownat.contract.model_spec import ModelSpec
+from knownat.contract.workspace import Workspace
+from knownat.stores.feature_tables import KNOWN_AT
+from knownat.stores.pipeline_spec import pipelines_folder, read_pipelines
+from training.row_hashes import hash_rows
+from training.sketch import Sketch, sketch
+from training.split import microseconds
+
+_CODE = ("knownat", "training")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoredSketch(_Frozen):
+    """A sketch of some rows of an event table; see :mod:`training.sketch`."""
+
+    rows: int
+    counts: str
+    hashes: str
+    checks: str
+
+    @classmethod
+    def of(cls, made: Sketch) -> "StoredSketch":
+        """Write a sketch down as text."""
+        arrays = (made.counts, made.hashes, made.checks)
+        counts, hashes, checks = (base64.b64encode(a.astype("<u8").tobytes()).decode() for a in arrays)
+        return cls(rows=made.rows, counts=counts, hashes=hashes, checks=checks)
+
+    def read(self) -> Sketch:
+        """Read the sketch back."""
+        counts, hashes, checks = (
+            np.frombuffer(base64.b64decode(text), dtype="<u8")
+            for text in (self.counts, self.hashes, self.checks)
+        )
+        return Sketch(self.rows, counts.astype(np.int64), hashes.astype(np.uint64), checks.astype(np.uint64))
+
+
+class EventRows(_Frozen):
+    """One event table in two parts: what was known by the cutoff, and what became known after it."""
+
+    known: StoredSketch
+    later: StoredSketch
+
+
+class Origins(_Frozen):
+    """``sources.json``: the code, the definitions, the question and the events of one release."""
+
+    format: int = 1
+    code: str
+    """sha256 over the platform's own modules."""
+    pyarrow: str
+    duckdb: str
+    definitions: Mapping[str, str]
+    """sha256 of every file that says what a feature or the model is, by its path in the repo."""
+    examples: str
+    """The text of the examples' query."""
+    events: Mapping[str, EventRows]
+
+
+def read_origins(workspace: Workspace, spec: ModelSpec) -> Origins:
+    """Write down what a release of a model would be made from now."""
+    return Origins(
+        code=_digest_code(),
+        pyarrow=package_version("pyarrow"),
+        duckdb=package_version("duckdb"),
+        definitions={name: _digest(path) for name, path in sorted(_definitions(workspace, spec))},
+        examples=(workspace.models / spec.examples.sql).read_text(encoding="utf-8"),
+        events={name: _sketch(events, spec) for name, events in read_events(workspace)},
+    )
+
+
+def read_events(workspace: Workspace) -> Iterator[tuple[str, pa.Table]]:
+    """Read each event table that the pipelines built."""
+    for event in read_pipelines(workspace.repo).event:
+        yield event.name, pq.read_table(workspace.data / "events" / f"{event.name}.parquet")
+
+
+def _sketch(events: pa.Table, spec: ModelSpec) -> EventRows:
+    hashes = hash_rows(events)
+    known = microseconds(events[KNOWN_AT]) <= to_us(spec.time.cutoff)
+    return EventRows(
+        known=StoredSketch.of(sketch(hashes[known])), later=StoredSketch.of(sketch(hashes[~known]))
+    )
+
+
+def _definitions(workspace: Workspace, spec: ModelSpec) -> Iterator[tuple[str, Path]]:
+    """Name the files that decide what a value is; those of other models and what was built do not."""
+    pipelines = (path for path in pipelines_folder(workspace.repo).rglob("*") if path.is_file())
+    own = (workspace.model_file(spec.name), workspace.models / spec.examples.sql)
+    for path in (*workspace.repo.glob("*.py"), *pipelines, *own):
+        if "__pycache__" not in path.parts:
+            yield path.relative_to(workspace.repo).as_posix(), path
+
+
+def _digest_code() -> str:
+    digest = hashlib.sha256()
+    for package in _CODE:
+        found = find_spec(package)
+        folder = Path((found.submodule_search_locations or [""])[0]) if found else Path()
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
