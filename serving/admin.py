@@ -13,9 +13,9 @@ from serving.access import Access
 from serving.errors import ApiError
 from serving.keys import Scope
 from serving.metrics import Metrics
+from serving.models import ServedModels
 from serving.responses import JSON, error_response
 from serving.routes import HealthRoutes
-from serving.served import ServedModels
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,7 +37,7 @@ class AdminRoutes:
         self.access.admit(request.headers.raw, Scope.ADMIN)
         await asyncio.to_thread(self.models.refresh)
         self.access.refresh()
-        served = {name: model.version for name, model in self.models.current.items()}
+        served = {name: lineup.champion.version for name, lineup in self.models.current.items()}
         told = {
             "models": served,
             "refused": dict(self.models.problems),

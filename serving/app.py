@@ -19,19 +19,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from knownat.clock import Clock
 from serving.access import Access
 from serving.admin import AdminRoutes, create_admin_app
-from serving.bodies import MAX_BODY_BYTES
+from serving.bodies import MAX_BODY_BYTES, Bodies
 from serving.errors import ApiError
 from serving.health import Drain, Readiness
 from serving.lanes import Lane
 from serving.metrics import Metrics
+from serving.models import ServedModels
 from serving.openapi import LABELS_BODY, LabelsAnswer, answers, describe
 from serving.predict_route import PredictRoute
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
 from serving.predictions import Answering
+from serving.pressure import Pressure
 from serving.responses import error_response
-from serving.routes import HealthRoutes, Routes, watch
-from serving.served import ServedModels
+from serving.routes import HealthRoutes, Routes, Upkeep
+from serving.shadows import Shadows
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Limits:
     """How much a request may be and take."""
 
     max_body_bytes: int = MAX_BODY_BYTES
+    body_seconds: float = 10.0
     score_seconds: float = 30.0
     watch_seconds: float = 1.0
 
@@ -53,6 +56,8 @@ class Parts:
     clock: Clock
     access: Access
     drain: Drain = field(default_factory=Drain)
+    pressure: Pressure = field(default_factory=Pressure)
+    shadows: Shadows | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -63,7 +68,8 @@ class ScorerApp(FastAPI):
         super().__init__(**settings)
         self._predict = predict
         # Here for what the router says of it: another method is 405.
-        self.router.routes.append(Route("/v1/models/{model}/predict", predict, methods=["POST"]))
+        for path in ("/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"):
+            self.router.routes.append(Route(path, predict, methods=["POST"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -83,27 +89,35 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
     """Build the public app and the admin port's; the public one watches the deployment while it runs."""
     limits = parts.limits
     scoring = Lane("score", deadline=limits.score_seconds)
-    metrics = Metrics(parts.models, parts.book)
+    bodies = Bodies(most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
+    parts.pressure.arriving = bodies.arriving
+    answering = Answering(parts.ids, parts.clock)
+    shadows = parts.shadows or Shadows(answering)
+    metrics = Metrics(parts.models, parts.book, shadows=shadows, pressure=parts.pressure)
     health = HealthRoutes(parts.clock, Readiness(parts.models, parts.book, parts.drain))
     predict = PredictRoute(
-        parts.models,
-        parts.access,
-        Answering(parts.ids, parts.clock),
-        scoring,
-        metrics,
-        limits.max_body_bytes,
+        models=parts.models,
+        access=parts.access,
+        answering=answering,
+        scoring=scoring,
+        shadows=shadows,
+        metrics=metrics,
+        pressure=parts.pressure,
+        bodies=bodies,
     )
-    routes = Routes(parts.access, parts.book, parts.ids, parts.clock, metrics, limits.max_body_bytes)
+    routes = Routes(parts.access, parts.book, parts.ids, parts.clock, metrics, bodies)
+    upkeep = Upkeep(parts.models, parts.access, bodies, parts.book)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(watch(parts.models, parts.access, seconds=limits.watch_seconds))
+        keeping = asyncio.create_task(upkeep.keep(seconds=limits.watch_seconds))
         try:
             yield
         finally:
-            watcher.cancel()
+            keeping.cancel()
             with suppress(asyncio.CancelledError):
-                await watcher
+                await keeping
+            shadows.close()
             scoring.close()
 
     # The pages of /docs load scripts from elsewhere; /openapi.json needs nothing.

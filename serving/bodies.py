@@ -1,68 +1,88 @@
-"""Request bodies: bounded, strict JSON."""
+"""Request bodies: bounded in length and time, strict JSON."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+import time
+from collections.abc import Iterable
 
 import msgspec
 from starlette.types import Message, Receive
 
-from serving.errors import BadRequest, BodyTooLarge
+from serving.errors import BadRequest, BodyTooLarge, ClientTooSlow
 
 MAX_BODY_BYTES = 8 << 20
 """10 000 rows of a wide request fit; nothing an honest client sends is larger."""
-
-
-async def read_body(headers: Mapping[str, str], chunks: AsyncIterator[bytes], limit: int) -> bytes:
-    """Collect a body of at most ``limit`` bytes, whatever length its headers claim.
-
-    Raises
-    ------
-    BodyTooLarge
-        As soon as more is announced or arrives.
-    """
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
 
 
 class ClientGone(Exception):
     """The client closed the connection before its request was whole; nobody waits for an answer."""
 
 
-async def receive_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
-    """Do as :func:`read_body` does, from the server's own messages.
+class Bodies:
+    """Collects request bodies: of bounded length, in bounded time."""
 
-    Raises
-    ------
-    BodyTooLarge
-        As soon as more is announced or arrives.
-    ClientGone
-        If the client goes away before the end.
-    """
-    message = await receive()
-    first: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body"):
-        if len(first) > limit:
-            raise _too_large(limit)
-        return first
-    announced = {name: value.decode("latin-1") for name, value in headers if name == b"content-length"}
-    named = {name.decode(): value for name, value in announced.items()}
-    return await read_body(named, _chunks(message, receive), limit)
+    def __init__(self, *, most_bytes: int = MAX_BODY_BYTES, most_seconds: float = 10.0) -> None:
+        self._most_bytes = most_bytes
+        self._most_seconds = most_seconds
+        self._late: set[asyncio.Task[object]] = set()
+        self.arriving: dict[asyncio.Task[object], float] = {}
+        """Since when each request that is not whole yet is waited for."""
 
+    async def receive(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        """Collect one body, whatever length its headers claim.
 
-async def _chunks(message: Message, receive: Receive) -> AsyncIterator[bytes]:
-    while True:
+        Raises
+        ------
+        BodyTooLarge
+            As soon as more is announced or arrives.
+        ClientTooSlow
+            If it is not whole in time; :meth:`sweep` must be called now and then.
+        ClientGone
+            If the client goes away before its end.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is received by a task")
+        self.arriving[task] = time.monotonic()
+        try:
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if message.get("more_body") or len(body) > self._most_bytes:
+                return await self._rest(headers, message, receive)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise ClientTooSlow(f"The body was not whole within {self._most_seconds:g} s.") from None
+        finally:
+            del self.arriving[task]
+            self._late.discard(task)
         if message["type"] != "http.request":
             raise ClientGone
-        yield message.get("body", b"")
-        if not message.get("more_body"):
-            return
-        message = await receive()
+        return body
+
+    def sweep(self) -> None:
+        """Give up on requests that are late. A timer for each would cost all the others more."""
+        since = time.monotonic() - self._most_seconds
+        for task, began in list(self.arriving.items()):
+            if began < since and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+
+    async def _rest(
+        self, headers: Iterable[tuple[bytes, bytes]], message: Message, receive: Receive
+    ) -> bytes:
+        announced = next((value for name, value in headers if name == b"content-length"), b"")
+        if announced.isdigit() and int(announced) > self._most_bytes:
+            raise _too_large(self._most_bytes)
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body") and len(body) <= self._most_bytes:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            body += message.get("body", b"")
+        if len(body) > self._most_bytes:
+            raise _too_large(self._most_bytes)
+        return bytes(body)
 
 
 def parse_json(body: bytes) -> dict[str, object]:

@@ -4,12 +4,13 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from knownat.clock import Clock, open_clock
+from knownat.clock import Clock, from_us, open_clock
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
 
@@ -59,6 +60,9 @@ def serve(
     max_body_bytes: Annotated[
         int, typer.Option("--max-body-bytes", help="A longer request is refused with 413.", min=1_024)
     ] = 8 << 20,
+    max_pending: Annotated[
+        int, typer.Option("--max-pending", help="More requests waiting in a worker are refused.", min=1)
+    ] = 100,
 ) -> None:
     """Answer predictions over HTTP from the releases that were promoted.
 
@@ -83,6 +87,7 @@ def serve(
         clock=clock,
         drain_seconds=drain_seconds,
         max_body_bytes=max_body_bytes,
+        max_pending=max_pending,
         verbose=logging.getLogger().isEnabledFor(logging.INFO),
     )
 
@@ -125,6 +130,40 @@ def score(
         _print(json.dumps({"model": model, "version": done.version, "rows": done.rows, "path": str(target)}))
     else:
         _print(f"{done.rows:,} rows scored by {model} {done.version}: {target}")
+
+
+def retire(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[
+        str | None, typer.Argument(help="The version. Default: the whole model, every version.")
+    ] = None,
+    *,
+    repo: RepoOption = Path("feature_repo"),
+    quiet_minutes: Annotated[
+        int, typer.Option("--quiet-minutes", help="How long nobody may have asked for it.", min=1)
+    ] = 60,
+    force: Annotated[bool, typer.Option("--force", help="Although somebody still asks for it.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept on record.")] = None,
+    as_json: JsonOption = False,
+    clock: ClockOption = "system",
+) -> None:
+    """Take a version out of service; who asks for it gets 410 and is told what serves instead.
+
+    Refuses while there is traffic. The release stays on disk: promote it again to go back.
+
+    Example: knownat retire late_arrival 3
+    """
+    from serving.retirement import retire as retire_release
+
+    now = from_us(_clock(clock).now_us())
+    quiet = timedelta(minutes=quiet_minutes)
+    after = retire_release(
+        Workspace.at(repo), model, version, now=now, quiet=quiet, force=force, reason=reason
+    )
+    if as_json:
+        _print(json.dumps(after.model_dump(mode="json")))
+    else:
+        _print(f"{model} {version or '(every version)'} is retired; who asks for it gets 410.")
 
 
 def _clock(text: str) -> Clock:

@@ -43,6 +43,12 @@ class OneQuestion(NamedTuple):
     keys: dict[str, object]
     inputs: list[object]
 
+    def together(self, plan: ReadPlan) -> Question:
+        """Return the same as a question of one row."""
+        keys = {name: [value] for name, value in self.keys.items()}
+        inputs = {name: [value] for name, value in zip(plan.client_inputs, self.inputs, strict=True)}
+        return Question(self.request_id, keys, inputs, 1)
+
 
 class _Unusual(ValueError):
     """The decoder took what the request may not hold, or cannot tell."""

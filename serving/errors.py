@@ -7,7 +7,11 @@
   - BadRequest         422  the body is not what this route takes; lists problems, never values
   - UnknownPath        404  nothing is there
   - UnknownModel       404  no such model is served; lists those that are
+  - Gone               410  it served once; says what serves now
   - BodyTooLarge       413  the body is over the limit
+  - ClientTooSlow      408  the body did not arrive in time
+  - Overloaded         503  more requests wait than can be answered in time
+  - DeadlineExceeded   503  the request's time is over
   - StoreUnavailable   503  the features could not be read
   - ScoringFailed      500  the release could not score rows that passed every check
   - LogUnavailable     503  a label could not be kept
@@ -15,6 +19,8 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+
+_SOON: Mapping[str, str] = MappingProxyType({"retry-after": "1"})
 
 
 class ApiError(Exception):
@@ -50,7 +56,7 @@ class TooManyRequests(ApiError):
 
     status = 429
     code = "too_many_requests"
-    headers = MappingProxyType({"retry-after": "1"})
+    headers = _SOON
 
 
 class BadRequest(ApiError):
@@ -74,6 +80,21 @@ class UnknownModel(ApiError):
     code = "unknown_model"
 
 
+class Gone(ApiError):
+    """It served once, and does no more."""
+
+    status = 410
+    code = "gone"
+
+
+class ClientTooSlow(ApiError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "too_slow"
+    headers = MappingProxyType({"connection": "close"})
+
+
 class BodyTooLarge(ApiError):
     """The body is over the limit."""
 
@@ -81,11 +102,28 @@ class BodyTooLarge(ApiError):
     code = "body_too_large"
 
 
+class Overloaded(ApiError):
+    """More requests wait than can be answered in time."""
+
+    status = 503
+    code = "overloaded"
+    headers = _SOON
+
+
+class DeadlineExceeded(ApiError):
+    """The request's time is over; nothing of it was logged as answered."""
+
+    status = 503
+    code = "deadline_exceeded"
+    headers = _SOON
+
+
 class StoreUnavailable(ApiError):
     """The features could not be read."""
 
     status = 503
     code = "store_unavailable"
+    headers = _SOON
 
 
 class ScoringFailed(ApiError):

@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass, field
 
+from serving.models import ServedModels
 from serving.prediction_log import LogBook
-from serving.reading import store_problem
-from serving.served import ServedModel, ServedModels
+from serving.served import ServedModel
 
 _PROBE_SECONDS = 1.0
 
@@ -32,12 +32,11 @@ class Readiness:
 
     async def look(self, now_us: int) -> tuple[bool, dict[str, object]]:
         """Return whether to send traffic, and why or why not."""
-        models = dict(self.models.current)
+        models = {name: lineup.champion for name, lineup in self.models.current.items()}
         # While draining the answer is known, and must not wait behind the last reads.
         probed = {} if self.drain.begun else models
         store = {name: await self._store_problem(model, now_us) for name, model in probed.items()}
-        missing = {name: text for name, text in self.models.problems.items() if name not in models}
-        ready = bool(models) and not missing.keys() - {"deployment"} and not any(store.values())
+        ready = bool(models) and not self.models.missing and not any(store.values())
         ready = ready and not self.drain.begun
         return ready, {
             "ready": ready,
@@ -52,6 +51,6 @@ class Readiness:
         probed_at, problem = self._probed.get(model.name, (0.0, None))
         if model.name in self._probed and time.monotonic() - probed_at < _PROBE_SECONDS:
             return problem
-        problem = await store_problem(model.features, model.plan, now_us)
+        problem = await model.features.problem(now_us, _PROBE_SECONDS)
         self._probed[model.name] = (time.monotonic(), problem)
         return problem

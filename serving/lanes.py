@@ -11,6 +11,8 @@ from serving.errors import ApiError
 
 T = TypeVar("T")
 
+_LATE = "no answer in time"
+
 
 class LaneFailed(Exception):
     """The call raised something that has no name here; the cause is its error."""
@@ -39,12 +41,12 @@ class Lane:
         LaneFailed
             If the call raised anything else.
         """
-        seconds = self._deadline if deadline is None else deadline
+        seconds = self._deadline if deadline is None else min(deadline, self._deadline)
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         done, _ = await asyncio.wait({future}, timeout=seconds)
         if not done:
             future.cancel()
-            raise _late(seconds)
+            raise LaneLate(_LATE)
         return _result(future.exception(), future.result)
 
     def wait(self, call: Callable[[], T]) -> T:
@@ -53,7 +55,7 @@ class Lane:
         done, _ = wait_for({future}, timeout=self._deadline)
         if not done:
             future.cancel()
-            raise _late(self._deadline)
+            raise LaneLate(_LATE)
         return _result(future.exception(), future.result)
 
     def close(self) -> None:
@@ -66,7 +68,3 @@ def _result(error: BaseException | None, result: Callable[[], T]) -> T:
     if error is None or isinstance(error, (ApiError, KnownatError)):
         return result()
     raise LaneFailed(type(error).__name__) from error
-
-
-def _late(seconds: float) -> LaneLate:
-    return LaneLate(f"no answer within {seconds:g} s")

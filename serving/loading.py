@@ -52,10 +52,10 @@ class ReleaseLoader:
         plan = release.plan
         return ServedModel.of(
             deployed,
-            name=model,
+            spec=release.manifest.spec,
             plan=plan,
             scorer=Scorer.load(release),
-            features=features_of(model, plan, self.open_reader(plan), self.reading),
+            features=features_of(plan, self.open_reader(plan), self.reading),
             log=self.book.predictions(model, deployed.version, prediction_schema(plan)),
             new_id=new_request_id,
         )

@@ -12,20 +12,23 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from serving.models import ServedModels
 from serving.prediction_log import LogBook
-from serving.served import ServedModel, ServedModels
+from serving.pressure import Pressure
+from serving.served import ServedModel
+from serving.shadows import Shadows
 from serving.tallies import LATENCY_US
 
 
 class Metrics:
     """Counts requests; reads tallies and the log's own books when scraped."""
 
-    def __init__(self, models: ServedModels, book: LogBook) -> None:
+    def __init__(self, models: ServedModels, book: LogBook, *, shadows: Shadows, pressure: Pressure) -> None:
         # A registry of its own, so that two apps in one process never share a number.
         self._registry = CollectorRegistry()
         self._models = models
         self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._registry.register(_Gathered(models, book, self._requests))
+        self._registry.register(_Gathered(models, book, self._requests, shadows, pressure))
 
     def observe_request(self, route: str, model: str, status: int) -> None:
         """Count one request; a model that is not served counts as 'unknown', so that names stay few."""
@@ -40,10 +43,19 @@ class Metrics:
 class _Gathered(Collector):
     """Everything that is counted elsewhere, read at the moment of a scrape."""
 
-    def __init__(self, models: ServedModels, book: LogBook, requests: Counter[tuple[str, str, int]]) -> None:
+    def __init__(
+        self,
+        models: ServedModels,
+        book: LogBook,
+        requests: Counter[tuple[str, str, int]],
+        shadows: Shadows,
+        pressure: Pressure,
+    ) -> None:
         self._models = models
         self._book = book
         self._requests = requests
+        self._shadows = shadows
+        self._pressure = pressure
 
     def collect(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
@@ -54,11 +66,40 @@ class _Gathered(Collector):
         for (route, model, status), times in sorted(self._requests.items()):
             requests.add_metric([route, model, str(status)], times)
         yield requests
-        served = list(self._models.current.values())
+        served = list(self._models.served())
         yield from _answers(served)
         yield from _views(served)
+        yield from self._beside(served)
         yield from self._deployment(served)
         yield from self._log()
+
+    def _beside(self, served: list[ServedModel]) -> Iterator[Metric]:
+        scored = CounterMetricFamily(
+            "knownat_shadow_predictions", "Rows scored as a shadow.", labels=["model", "version"]
+        )
+        for model in served:
+            if model.shadow_tally.rows:
+                scored.add_metric([model.name, model.version], model.shadow_tally.rows)
+        dropped = CounterMetricFamily(
+            "knownat_shadow_dropped", "Requests that found no room before a shadow.", labels=["model"]
+        )
+        failed = CounterMetricFamily(
+            "knownat_shadow_failed", "Requests that a shadow could not score.", labels=["model"]
+        )
+        for name, times in sorted(self._shadows.dropped.items()):
+            dropped.add_metric([name], times)
+        for name, times in sorted(self._shadows.failed.items()):
+            failed.add_metric([name], times)
+        instead = CounterMetricFamily(
+            "knownat_store_failures",
+            "Rows for which the model's policy stood in for its features.",
+            labels=["model", "version"],
+        )
+        for model in served:
+            instead.add_metric([model.name, model.version], model.features.failures)
+        shed = CounterMetricFamily("knownat_shed", "Requests refused because too many waited.")
+        shed.add_metric([], self._pressure.shed)
+        yield from (scored, dropped, failed, instead, shed)
 
     def _deployment(self, served: list[ServedModel]) -> Iterator[Metric]:
         versions = GaugeMetricFamily(

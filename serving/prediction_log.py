@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -169,6 +169,12 @@ class LogBook:
             log.open()
             self._predictions[model, version] = log
         return log
+
+    def rest(self, busy: Collection[tuple[str, str]]) -> None:
+        """Finish the journals of versions that do not serve any more; a late row opens another."""
+        for release, log in list(self._predictions.items()):
+            if release not in busy:
+                _try_to("finish", log.folder, log.rotate)
 
     def counts(self) -> dict[str, Counts]:
         """Return the counts of every log, by its folder below the root."""

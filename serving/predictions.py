@@ -12,6 +12,7 @@ from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import RowsNotConserved
 from knownat.stores.packed_read import OneRow
 from serving.decoding import OneQuestion
+from serving.errors import DeadlineExceeded
 from serving.log_rows import Answered, Asked
 from serving.prediction_ids import PredictionIds
 from serving.questions import Question
@@ -26,6 +27,12 @@ class Moment:
 
     now_us: int
     started_ns: int
+    deadline_ns: int
+
+    @property
+    def seconds_left(self) -> float:
+        """How much of the request's time is left; not below zero."""
+        return max(0.0, (self.deadline_ns - time.perf_counter_ns()) / 1e9)
 
     @property
     def elapsed_us(self) -> int:
@@ -100,6 +107,9 @@ class Answering:
         scores = model.scorer.score(columns).tolist()
         statuses = [read.status[view] for view in model.tally.views]
         degraded = [list(row) != model.all_present for row in zip(*statuses, strict=True)] or [False] * rows
+        if role is not Role.SHADOW and not moment.seconds_left:
+            # Nobody waits for it any more, so it must not be logged as answered.
+            raise DeadlineExceeded(f"'{model.name}' could not answer in time. Ask again, or fewer rows.")
         answered = Answered(self.ids.issue(model.name, rows), degraded, scores)
         elapsed_us = moment.elapsed_us
         asked = Asked(question.request_id, self.clock.now_us(), now_us, role, elapsed_us)
@@ -120,6 +130,12 @@ def count(model: ServedModel, answer: ManyAnswered, now_us: int) -> None:
     """Add an answer of many rows to its model's tally; only the event loop's thread does."""
     model.tally.add_many(now_us, answer.read, answer.degraded)
     model.tally.observe(answer.elapsed_us)
+
+
+def count_shadow(model: ServedModel, answer: ManyAnswered, now_us: int) -> None:
+    """Add what a shadow scored to its own tally; only the shadows' thread does."""
+    model.shadow_tally.add_many(now_us, answer.read, answer.degraded)
+    model.shadow_tally.observe(answer.elapsed_us)
 
 
 def _document(model: ServedModel, request_id: str, predictions: list[dict[str, object]]) -> bytes:

@@ -1,21 +1,26 @@
-"""Stored features as a release reads them: one row on the event loop, many beside it."""
+"""Stored features as a release reads them: one row on the event loop, many beside it, late ones given up."""
 
-import logging
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from knownat.contract.read_plan import FeatureReader, ReadPlan, ReadResult, Status
-from knownat.errors import KnownatError, RowsNotConserved
+from knownat.errors import KnownatError, RowsNotConserved, StoreUnavailable
 from knownat.stores.packed_read import OneRow, PackedReader
-from serving.errors import StoreUnavailable
 from serving.lanes import Lane, LaneFailed
-
-_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Valid keys that no entity has; reading them proves the store without touching anyone's row.
-_NOBODY: Mapping[str, str | int] = {"string": "\x01nobody", "int64": -(2**63)}
+
+class ReadFailed(Exception):
+    """The features could not be read; the cause says why.
+
+    ``store`` is False where the store answered, but with rows that cannot be trusted.
+    """
+
+    def __init__(self, why: str, *, store: bool) -> None:
+        super().__init__(why)
+        self.store = store
 
 
 class Features(Protocol):
@@ -26,12 +31,12 @@ class Features(Protocol):
         """Whether :meth:`many` may wait for another process; if not, few rows may be read on the loop."""
         ...
 
-    async def one(self, keys: Mapping[str, object], now_us: int) -> OneRow:
-        """Read one row, ttl measured at ``now_us``.
+    async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
+        """Read one row, ttl measured at ``now_us``, in at most so many seconds.
 
         Raises
         ------
-        StoreUnavailable
+        ReadFailed
             If no view could be read.
         """
         ...
@@ -41,7 +46,7 @@ class Features(Protocol):
 
         Raises
         ------
-        StoreUnavailable
+        ReadFailed
             If no view could be read.
         """
         ...
@@ -50,26 +55,28 @@ class Features(Protocol):
 class PackedFeatures:
     """Packed rows: read in place where they are mapped into memory, awaited where they are a server's."""
 
-    def __init__(self, model: str, reader: PackedReader) -> None:
-        self._model = model
+    def __init__(self, reader: PackedReader) -> None:
         self._reader = reader
         self.waits = reader.waits
 
-    async def one(self, keys: Mapping[str, object], now_us: int) -> OneRow:
+    async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
         """Read one row."""
         try:
-            if self.waits:
+            if not self.waits:
+                return self._reader.read_one(keys, now_us)
+            async with asyncio.timeout(seconds):
                 return await self._reader.read_one_async(keys, now_us)
-            return self._reader.read_one(keys, now_us)
+        except TimeoutError as error:
+            raise ReadFailed("no answer in time", store=True) from error
         except (KnownatError, OSError) as error:
-            raise _unavailable(self._model, error) from error
+            raise _failed(error) from error
 
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows."""
         try:
             return self._reader.read(keys, now_us)
         except (KnownatError, OSError) as error:
-            raise _unavailable(self._model, error) from error
+            raise _failed(error) from error
 
 
 class ThreadedFeatures:
@@ -77,21 +84,20 @@ class ThreadedFeatures:
 
     waits = True
 
-    def __init__(self, model: str, plan: ReadPlan, reader: FeatureReader, lane: Lane) -> None:
-        self._model = model
+    def __init__(self, plan: ReadPlan, reader: FeatureReader, lane: Lane) -> None:
         self._columns = [view.column(f.name) for view in plan.views for f in view.features]
         self._views = [view.name for view in plan.views]
         self._reader = reader
         self._lane = lane
 
-    async def one(self, keys: Mapping[str, object], now_us: int) -> OneRow:
+    async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
         """Read one row."""
         asked = {name: [value] for name, value in keys.items()}
         try:
-            found = await self._lane.run(lambda: self._reader.read(asked, now_us))
+            found = await self._lane.run(lambda: self._reader.read(asked, now_us), deadline=seconds)
         except (KnownatError, LaneFailed) as error:
-            raise _unavailable(self._model, error) from error
-        self._refuse_nothing(found)
+            raise _failed(error) from error
+        _refuse_nothing(found)
         return OneRow(
             [_only(found.values, name) for name in self._columns],
             [_only(found.event_us, view) for view in self._views],
@@ -104,15 +110,29 @@ class ThreadedFeatures:
         try:
             found = self._lane.wait(lambda: self._reader.read(keys, now_us))
         except (KnownatError, LaneFailed) as error:
-            raise _unavailable(self._model, error) from error
-        self._refuse_nothing(found)
+            raise _failed(error) from error
+        _refuse_nothing(found)
         return found
 
-    def _refuse_nothing(self, found: ReadResult) -> None:
-        # One view that cannot be read degrades an answer; none that can be read is no answer at all.
-        statuses = [status for column in found.status.values() for status in column]
-        if statuses and all(status is Status.UNAVAILABLE for status in statuses):
-            raise StoreUnavailable(f"No view of '{self._model}' could be read. Try again later.")
+
+def features_of(plan: ReadPlan, reader: FeatureReader, lane: Lane) -> Features:
+    """Give a release's reader the way to be asked that fits it."""
+    if isinstance(reader, PackedReader):
+        return PackedFeatures(reader)
+    return ThreadedFeatures(plan, reader, lane)
+
+
+def _failed(error: Exception) -> ReadFailed:
+    # Looked at by its kind: the text of a client's error may hold an address or a key.
+    why = str(error) if isinstance(error, LaneFailed) else type(error).__name__
+    return ReadFailed(why, store=isinstance(error, (StoreUnavailable, LaneFailed, OSError)))
+
+
+def _refuse_nothing(found: ReadResult) -> None:
+    # One view that cannot be read degrades an answer; none that can be read is no answer at all.
+    statuses = [status for column in found.status.values() for status in column]
+    if statuses and all(status is Status.UNAVAILABLE for status in statuses):
+        raise ReadFailed("no view could be read", store=True)
 
 
 def _only(columns: Mapping[str, list[T]], name: str) -> T:
@@ -120,31 +140,3 @@ def _only(columns: Mapping[str, list[T]], name: str) -> T:
     if len(values) != 1:
         raise RowsNotConserved(f"'{name}' came back with {len(values)} rows for 1 entity.")
     return values[0]
-
-
-def features_of(model: str, plan: ReadPlan, reader: FeatureReader, lane: Lane) -> Features:
-    """Give a release's reader the way to be asked that fits it."""
-    if isinstance(reader, PackedReader):
-        return PackedFeatures(model, reader)
-    return ThreadedFeatures(model, plan, reader, lane)
-
-
-async def store_problem(features: Features, plan: ReadPlan, now_us: int) -> str | None:
-    """Return why the views cannot be read, by reading a row that nobody has."""
-    keys = {name: _NOBODY[dtype] for name, dtype in plan.request_keys.items()}
-    try:
-        found = await features.one(keys, now_us)
-    except StoreUnavailable as error:
-        return error.message
-    views = [
-        view.name
-        for view, status in zip(plan.views, found.status, strict=True)
-        if status is Status.UNAVAILABLE
-    ]
-    return f"views {views} cannot be read" if views else None
-
-
-def _unavailable(model: str, error: BaseException) -> StoreUnavailable:
-    _logger.error("%s: features could not be read: %s", model, error)
-    why = f"{error}" if isinstance(error, LaneFailed) else type(error).__name__
-    return StoreUnavailable(f"The features of '{model}' could not be read: {why}.")

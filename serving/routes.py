@@ -1,6 +1,7 @@
 """What each public route does but predict's, over the collaborators it was given."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 import msgspec
@@ -9,16 +10,18 @@ from starlette.responses import Response
 
 from knownat.clock import Clock
 from serving.access import Access
-from serving.bodies import parse_json, read_body
+from serving.bodies import Bodies, parse_json
 from serving.errors import ApiError
 from serving.health import Readiness
 from serving.keys import Scope
 from serving.labels import keep_labels, read_labels
 from serving.metrics import Metrics
+from serving.models import ServedModels
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
 from serving.responses import JSON, error_response
-from serving.served import ServedModels
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,12 @@ class Routes:
     ids: PredictionIds
     clock: Clock
     metrics: Metrics
-    max_body_bytes: int
+    bodies: Bodies
 
     async def labels(self, request: Request) -> Response:
         """Keep labels by prediction id; unknown ids are told, and sending a label twice is harmless."""
         self.access.admit(request.headers.raw, Scope.LABEL)
-        body = await read_body(request.headers, request.stream(), self.max_body_bytes)
+        body = await self.bodies.receive(request.headers.raw, request.receive)
         now_us = self.clock.now_us()
         labels = read_labels(parse_json(body), now_us)
         unknown = keep_labels(labels, ids=self.ids, log=self.book.labels, now_us=now_us)
@@ -69,9 +72,24 @@ class Routes:
         return error_response(known)
 
 
-async def watch(models: ServedModels, access: Access, *, seconds: float) -> None:
-    """Take up what is deployed, and the keys, about once in ``seconds``, loading beside the event loop."""
-    while True:
-        await asyncio.sleep(seconds)
-        await asyncio.to_thread(models.refresh)
-        access.refresh()
+@dataclass(frozen=True)
+class Upkeep:
+    """What is looked after while requests are answered."""
+
+    models: ServedModels
+    access: Access
+    bodies: Bodies
+    book: LogBook
+
+    async def keep(self, *, seconds: float) -> None:
+        """Take up what is deployed and the keys, about once in ``seconds``, loading beside the loop."""
+        while True:
+            await asyncio.sleep(seconds)
+            self.bodies.sweep()
+            self.access.refresh()
+            # Whatever a release does when it is loaded, the next one is looked at all the same.
+            (error,) = await asyncio.gather(asyncio.to_thread(self.models.refresh), return_exceptions=True)
+            if isinstance(error, Exception):
+                self.models.problems = {**self.models.problems, "deployment": type(error).__name__}
+                _logger.error("What is deployed cannot be taken up.", exc_info=error)
+            self.book.rest({(model.name, model.version) for model in self.models.served()})

@@ -1,27 +1,26 @@
-"""What this process serves: one ready release a model, swapped while requests go on."""
+"""A release that is ready to answer."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from knownat.clock import to_us
+from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import ReadPlan, Status
-from knownat.contract.release import Deployed, Deployment, read_deployment
-from knownat.errors import KnownatError, ReleaseError
+from knownat.contract.release import Deployed
 from knownat.scoring.row_program import ScoredRow
 from serving.decoding import Decoder
-from serving.errors import UnknownModel
 from serving.log_rows import LogRows
 from serving.prediction_log import RowLog
 from serving.reading import Features
+from serving.stored_features import StoredFeatures
 from serving.tallies import Tally
-
-_logger = logging.getLogger(__name__)
 
 Columns = Mapping[str, Sequence[object]]
 
@@ -51,11 +50,17 @@ class ServedModel:
     digest: str
     plan: ReadPlan
     scorer: Scoring
-    features: Features
+    features: StoredFeatures
     log: RowLog
     decoder: Decoder
     log_rows: LogRows
     tally: Tally
+    shadow_tally: Tally
+    """Of its answers as a shadow, which another thread counts."""
+    deadline_seconds: float
+    sunset_us: int | None
+    sunset_headers: tuple[tuple[bytes, bytes], ...]
+    """What each answer says of the day from which there will be none."""
     all_present: list[Status]
     """The statuses of a row of which every view has a current value."""
     time_at: int | None
@@ -66,7 +71,7 @@ class ServedModel:
         cls,
         deployed: Deployed,
         *,
-        name: str,
+        spec: ModelSpec,
         plan: ReadPlan,
         scorer: Scoring,
         features: Features,
@@ -74,6 +79,7 @@ class ServedModel:
         new_id: Callable[[], str],
     ) -> Self:
         """Make a release ready to answer."""
+        name, sunset = spec.name, spec.sunset
         inputs = [i.name for i in plan.request_inputs]
         return cls(
             name=name,
@@ -81,11 +87,15 @@ class ServedModel:
             digest=deployed.digest,
             plan=plan,
             scorer=scorer,
-            features=features,
+            features=StoredFeatures(name, plan, features, spec.serving.when_store_fails),
             log=log,
             decoder=Decoder(plan, new_id=new_id),
             log_rows=LogRows(name, deployed.version, plan),
             tally=Tally(plan),
+            shadow_tally=Tally(plan),
+            deadline_seconds=spec.serving.deadline_ms / 1_000,
+            sunset_us=None if sunset is None else to_us(sunset),
+            sunset_headers=() if sunset is None else _sunset_headers(name, sunset),
             all_present=[Status.PRESENT] * len(plan.views),
             time_at=inputs.index(plan.question_time_input) if plan.question_time_input is not None else None,
         )
@@ -103,75 +113,10 @@ class ServedModel:
         return {name: now if name == self.plan.question_time_input else sent[name] for name in names}
 
 
-Load = Callable[[str, Deployed], ServedModel]
-
-
-class ServedModels:
-    """The models of ``deployment.json``, each at the newest version that could be loaded."""
-
-    def __init__(self, deployment: Path, load: Load) -> None:
-        self._path = deployment
-        self._load = load
-        self._seen: tuple[int, int, int] | None = None
-        self.current: Mapping[str, ServedModel] = {}
-        """Replaced as a whole; a request holds on to the model it began with."""
-        self.problems: Mapping[str, str] = {}
-        """Why a model, or the file, could not be taken as it is now deployed."""
-
-    def get(self, name: str) -> ServedModel:
-        """Return a model.
-
-        Raises
-        ------
-        UnknownModel
-            If none of that name is served; the message lists those that are.
-        """
-        found = self.current.get(name)
-        if found is None:
-            raise UnknownModel(f"No such model is served; there are {sorted(self.current)}.")
-        return found
-
-    def refresh(self) -> bool:
-        """Take up what is deployed now, if the file changed; return whether it had.
-
-        A version that cannot be loaded is refused by name and the one before it serves on.
-        """
-        stamp = _stamp(self._path)
-        if stamp == self._seen:
-            return False
-        self._seen = stamp
-        try:
-            deployment = read_deployment(self._path)
-        except ReleaseError as error:
-            _logger.warning("%s", error)
-            self.problems = {**self.problems, "deployment": str(error)}
-            return True
-        self.current, self.problems = self._take_up(deployment)
-        return True
-
-    def _take_up(self, deployment: Deployment) -> tuple[dict[str, ServedModel], dict[str, str]]:
-        serving: dict[str, ServedModel] = {}
-        problems: dict[str, str] = {}
-        for name, versions in deployment.models.items():
-            wanted, old = versions.champion, self.current.get(name)
-            if old is not None and (old.version, old.digest) == (wanted.version, wanted.digest):
-                serving[name] = old
-                continue
-            try:
-                serving[name] = self._load(name, wanted)
-                _logger.info("%s: version %s serves", name, wanted.version)
-            except KnownatError as error:
-                problems[name] = f"version {wanted.version} is refused: {error}"
-                _logger.warning("%s: %s", name, problems[name])
-                if old is not None:
-                    serving[name] = old
-        return serving, problems
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return (0, 0, 0)
-    # Replaced by rename, so a new content has a new inode even within one tick of the clock.
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
+def _sunset_headers(model: str, sunset: datetime) -> tuple[tuple[bytes, bytes], ...]:
+    """RFC 8594: when an answer's resource will be gone, and where to look for the next."""
+    link = f'</v1/models/{model}/predict>; rel="successor-version"'
+    return (
+        (b"sunset", format_datetime(sunset.astimezone(UTC), usegmt=True).encode()),
+        (b"link", link.encode()),
+    )

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from serving.health import Drain
+from serving.pressure import Pressure
 
 _LAST_REQUESTS_SECONDS = 30
 
@@ -29,6 +30,7 @@ def run(
     admin: Listening,
     *,
     drain: Drain,
+    pressure: Pressure,
     drain_seconds: float,
     on_ready: Callable[[], None],
     leash: int | None = None,
@@ -42,6 +44,7 @@ def run(
     config = _config(public.app, lifespan="on")
     beside = _QuietServer(_config(admin.app, lifespan="off"))
     server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
+    pressure.tasks = server.server_state.tasks
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, public.bound, beside, admin.bound))
 

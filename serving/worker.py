@@ -19,6 +19,7 @@ class WorkerConfig:
     clock: str = "system"
     drain_seconds: float = 1.0
     max_body_bytes: int = 8 << 20
+    max_pending: int = 100
     verbose: bool = False
 
 
@@ -64,9 +65,10 @@ def run_worker(
     from serving.app import Limits, Parts, create_apps
     from serving.features import open_feature_store
     from serving.loading import ReleaseLoader
+    from serving.models import ServedModels
     from serving.prediction_ids import open_prediction_ids
     from serving.prediction_log import LogBook
-    from serving.served import ServedModels
+    from serving.pressure import Pressure
     from serving.server import Listening, run
 
     clock = open_clock(config.clock)
@@ -84,11 +86,12 @@ def run_worker(
             f"{why or 'Train a model and promote it: knownat train MODEL.'}"
         )
     limits = Limits(max_body_bytes=config.max_body_bytes)
-    parts = Parts(models, book, ids, clock, access, limits=limits)
+    pressure = Pressure(most=config.max_pending)
+    parts = Parts(models, book, ids, clock, access, pressure=pressure, limits=limits)
     app, admin = create_apps(parts)
 
     def announce() -> None:
-        on_ready({model.name: model.version for model in models.current.values()})
+        on_ready({name: lineup.champion.version for name, lineup in models.current.items()})
 
     book.start()
     try:
@@ -96,6 +99,7 @@ def run_worker(
             Listening(app, sockets.public),
             Listening(admin, sockets.admin),
             drain=parts.drain,
+            pressure=parts.pressure,
             drain_seconds=config.drain_seconds,
             on_ready=announce,
             leash=leash,

@@ -64,6 +64,10 @@ def promote(
     repo: RepoOption = Path("feature_repo"),
     *,
     role: Annotated[Role, typer.Option("--role", help="As what it answers.")] = Role.CHAMPION,
+    share: Annotated[
+        float | None,
+        typer.Option("--share", help="The part of the requests a challenger answers.", min=0, max=1),
+    ] = None,
     reason: Annotated[
         str | None, typer.Option("--reason", help="Why it serves although a gate failed; kept on record.")
     ] = None,
@@ -77,7 +81,9 @@ def promote(
     from training.promotion import promote as promote_release
 
     workspace = Workspace.at(repo)
-    deployment = promote_release(workspace, model, version, role=role, reason=reason, clock=open_clock(clock))
+    deployment = promote_release(
+        workspace, model, version, role=role, share=share, reason=reason, clock=open_clock(clock)
+    )
     if as_json:
         print_json(deployment.model_dump(mode="json"))
         return

@@ -1,30 +1,21 @@
 """Promotion: which versions serve, by digest, in the one file a scorer reads."""
 
-import fcntl
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 from knownat.clock import Clock, SystemClock, from_us
+from knownat.contract.deployment import change_deployment
 from knownat.contract.prediction_log import Role
 from knownat.contract.release import (
     Deployed,
     Deployment,
     ModelDeployment,
     Release,
-    read_deployment,
     read_release,
-    write_deployment,
 )
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from knownat.scoring.trial import trial_load
 from training.evidence import read_evidence
-
-HISTORY = "promotions.jsonl"
 
 
 def promote(
@@ -33,13 +24,15 @@ def promote(
     version: str,
     *,
     role: Role | str = Role.CHAMPION,
+    share: float | None = None,
     reason: str | None = None,
     clock: Clock | None = None,
 ) -> Deployment:
     """Let a version serve, and record when, what and why in ``releases/promotions.jsonl``.
 
-    A challenger and a shadow need a champion to stand beside. The champion that is replaced stays on
-    disk; promote it again to go back.
+    A challenger answers its ``share`` of the requests that name no version, a pinned version those that
+    name it, a shadow nobody. Each of these needs a champion to stand beside. The champion that is
+    replaced stays on disk; promote it again to go back.
 
     Raises
     ------
@@ -53,11 +46,18 @@ def promote(
     trial_load(path, release.digest)
     deployed = Deployed(version=version, digest=release.digest)
     when = from_us((clock or SystemClock()).now_us())
-    return record(workspace, model, deployed, role=Role(role), reason=reason, when=when)
+    return record(workspace, model, deployed, role=Role(role), share=share, reason=reason, when=when)
 
 
 def record(
-    workspace: Workspace, model: str, deployed: Deployed, *, role: Role, reason: str | None, when: datetime
+    workspace: Workspace,
+    model: str,
+    deployed: Deployed,
+    *,
+    role: Role,
+    reason: str | None,
+    when: datetime,
+    share: float | None = None,
 ) -> Deployment:
     """Write a promotion down: what serves from now on, and the line of history that says why.
 
@@ -66,14 +66,15 @@ def record(
     ReleaseError
         If the role is not free for that version; see :func:`assign`.
     """
-    with _alone(workspace.releases):
-        before = read_deployment(workspace.deployment)
+
+    def change(before: Deployment) -> Deployment:
         changed = assign(before.models.get(model), deployed, role, model=model)
-        after = Deployment(models={**before.models, model: changed})
-        write_deployment(workspace.deployment, after)
-        entry = {"at": when.isoformat(), "model": model, "role": role, "reason": reason}
-        _append(workspace.releases / HISTORY, entry | deployed.model_dump())
-    return after
+        if role is Role.CHALLENGER and share is not None:
+            changed = changed.model_copy(update={"challenger_share": share})
+        return before.with_model(model, changed)
+
+    entry = {"at": when.isoformat(), "model": model, "role": role, "share": share, "reason": reason}
+    return change_deployment(workspace, change, entry | deployed.model_dump())
 
 
 def _refuse(release: Release, model: str, reason: str | None) -> None:
@@ -102,39 +103,19 @@ def assign(before: ModelDeployment | None, new: Deployed, role: Role, *, model: 
         If a challenger or a shadow would stand alone, or is the champion.
     """
     if role is Role.CHAMPION:
-        kept = ModelDeployment(champion=new) if before is None else _without(before, new.version)
-        return kept.model_copy(update={"champion": new})
+        kept = ModelDeployment(champion=new) if before is None else before.without(new.version)
+        return _served_again(kept, new.version).model_copy(update={"champion": new})
     if before is None:
         raise ReleaseError(f"'{model}' has no champion yet. Promote one before a {role}.")
     if before.champion.version == new.version:
         raise ReleaseError(f"Version {new.version} of '{model}' is the champion. Promote another one first.")
-    others = _without(before, new.version)
+    others = _served_again(before.without(new.version), new.version)
     if role is Role.CHALLENGER:
         return others.model_copy(update={"challenger": new})
+    if role is Role.PINNED:
+        return others.model_copy(update={"pinned": (*others.pinned, new)})
     return others.model_copy(update={"shadow": (*others.shadow, new)})
 
 
-def _without(deployment: ModelDeployment, version: str) -> ModelDeployment:
-    challenger = deployment.challenger
-    return deployment.model_copy(
-        update={
-            "challenger": None if challenger and challenger.version == version else challenger,
-            "shadow": tuple(shadow for shadow in deployment.shadow if shadow.version != version),
-        }
-    )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the one lock of promotions: two at once must not lose one of them."""
-    descriptor = os.open(folder / ".promotion.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _append(path: Path, entry: dict[str, object]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, sort_keys=True) + "\n")
+def _served_again(deployment: ModelDeployment, version: str) -> ModelDeployment:
+    return deployment.model_copy(update={"retired": tuple(v for v in deployment.retired if v != version)})

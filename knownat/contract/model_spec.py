@@ -142,13 +142,22 @@ class Leaks(_Section):
     """Suspicions that were looked into: the column, or ``split`` or ``metric``, and why it is honest."""
 
 
+class Serving(_Section):
+    """What a scorer answers when stored features cannot be had in time; each such answer says so."""
+
+    when_store_fails: Literal["refuse", "nulls", "last_known"] = "refuse"
+    """503; or a score from what is left; or one from the rows last read, where their ttl still holds."""
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 250
+    """How long a request may take in all, from its first byte."""
+
+
 class Monitoring(_Section):
     """Windows and thresholds of the production judge."""
 
     window_hours: Annotated[int, Field(ge=1)] = 24
     min_rows: Annotated[int, Field(ge=1)] = 200
     """Fewer predictions, or labels, than these are not judged."""
-    psi_threshold: Annotated[float, Field(gt=0)] = 0.2
+    psi_threshold: Annotated[float, Field(gt=0)] = 0.1
     """Smallest shift of a column that matters; the noise of few rows may ask for more."""
     max_metric_drop: Annotated[float, Field(gt=0)] = 0.05
     """By what share of the release's own number the metric may be worse."""
@@ -178,8 +187,10 @@ class ModelSpec(_Section):
     baselines: tuple[Baseline, ...] = Field(default=("prior",), strict=False)
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
     leaks: Leaks = Field(default_factory=Leaks)
+    serving: Serving = Field(default_factory=Serving)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     sunset: datetime | None = None
+    """From then on the model's versions answer 410; before, each answer carries the date."""
 
     @property
     def direction(self) -> Direction:
@@ -203,6 +214,8 @@ class ModelSpec(_Section):
             for baseline in self.baselines
             if self.task not in _BASELINE_TASKS.get(baseline, {self.task})
         ]
+        if self.sunset is not None and self.sunset.tzinfo is None:
+            problems.append("sunset has no time zone; write 2027-01-01T00:00:00Z")
         if (self.task == "quantile") != (self.quantile is not None):
             problems.append("quantile = 0.x goes with task 'quantile', and only there")
         if "static" in self.baselines and not self.static_columns:

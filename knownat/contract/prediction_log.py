@@ -35,6 +35,8 @@ class Role(StrEnum):
     CHAMPION = "champion"
     CHALLENGER = "challenger"
     SHADOW = "shadow"
+    PINNED = "pinned"
+    """Asked for by its version, so its rows were not chosen by chance."""
 
 
 LABEL_SCHEMA = pa.schema(

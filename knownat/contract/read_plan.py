@@ -28,6 +28,8 @@ class Status(StrEnum):
     NOT_YET = "not_yet"
     """The row became known after the question's time, as when the reader's clock is behind the store's:
     a value from the future is not served, and the row before it is gone."""
+    LAST_KNOWN = "last_known"
+    """The store could not be asked; this is the row it gave before, and its ttl still holds."""
 
 
 class _Frozen(BaseModel):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -218,8 +218,35 @@ class ModelDeployment(_Frozen):
 
     champion: Deployed
     challenger: Deployed | None = None
+    challenger_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the requests that name no version, the part that the challenger answers."""
     shadow: tuple[Deployed, ...] = ()
     pinned: tuple[Deployed, ...] = ()
+    """Answer only who names them."""
+    retired: tuple[Version, ...] = ()
+    """Served once; who names one is told what serves now."""
+
+    @property
+    def serving(self) -> tuple[Deployed, ...]:
+        """Every version that answers anything, the champion first."""
+        challenger = () if self.challenger is None else (self.challenger,)
+        return (self.champion, *challenger, *self.shadow, *self.pinned)
+
+    @property
+    def versions(self) -> list[str]:
+        """The names of :attr:`serving`."""
+        return [deployed.version for deployed in self.serving]
+
+    def without(self, version: str) -> Self:
+        """Take a version's roles from it, but for the champion's."""
+        challenger = self.challenger
+        return self.model_copy(
+            update={
+                "challenger": None if challenger and challenger.version == version else challenger,
+                "shadow": tuple(one for one in self.shadow if one.version != version),
+                "pinned": tuple(one for one in self.pinned if one.version != version),
+            }
+        )
 
 
 class Deployment(_Frozen):
@@ -227,6 +254,13 @@ class Deployment(_Frozen):
 
     format: Literal[1] = 1
     models: Mapping[str, ModelDeployment] = Field(default_factory=dict)
+    retired: tuple[str, ...] = ()
+    """Models that served once."""
+
+    def with_model(self, model: str, serving: ModelDeployment) -> Self:
+        """Return the same with other versions of one model."""
+        retired = tuple(name for name in self.retired if name != model)
+        return self.model_copy(update={"models": {**self.models, model: serving}, "retired": retired})
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--drain-seconds", type=float, default=0.0)
     given = parser.parse_args()
-    service = build_service(given.root)
+    service = build_service(given.root, serving={"deadline_ms": 30_000})
     if given.slow:
         read = InMemoryFeatures.read
         service.reader.read = lambda keys, now: (time.sleep(given.slow), read(service.reader, keys, now))[1]
@@ -39,7 +39,7 @@ def main() -> None:
     ports = " ".join(str(one.getsockname()[1]) for one in (public, beside))
     service.book.start()
     try:
-        run(Listening(app, public), Listening(admin, beside), drain=parts.drain,
+        run(Listening(app, public), Listening(admin, beside), drain=parts.drain, pressure=parts.pressure,
             drain_seconds=given.drain_seconds, on_ready=lambda: typer.echo(ports))  # fmt: skip
     finally:
         service.book.close()

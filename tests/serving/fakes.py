@@ -10,7 +10,8 @@ import pyarrow as pa
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from knownat.clock import FixedClock
+from knownat.clock import FixedClock, from_us
+from knownat.contract.model_spec import ModelSpec
 from knownat.contract.prediction_log import prediction_schema
 from knownat.contract.read_plan import (
     PlanFeature,
@@ -28,10 +29,13 @@ from serving.app import Limits, Parts, create_apps
 from serving.health import Drain
 from serving.lanes import Lane
 from serving.loading import new_request_id
+from serving.models import ServedModels
 from serving.prediction_ids import PredictionIds, open_prediction_ids
 from serving.prediction_log import LogBook
+from serving.predictions import Answering
 from serving.reading import features_of
-from serving.served import ServedModel, ServedModels
+from serving.served import ServedModel
+from serving.shadows import Shadows
 from tests.serving.asking import ask
 
 NOW_US = 1_381_838_400_000_000  # 2013-10-15 12:00 UTC
@@ -82,6 +86,27 @@ INPUTS = {"quantity": 3, "discount": 0.25, "channel": "web", "gift": False}
 ROW = {"keys": KEYS, "inputs": INPUTS}
 
 Row = tuple[int, int, dict[str, object]]
+
+
+def make_spec(**declared: object) -> ModelSpec:
+    """What the basket model's TOML says."""
+    return ModelSpec.model_validate(
+        {
+            "name": "basket",
+            "description": "What will this basket be worth?",
+            "owner": "shop@example.org",
+            "runbook": "docs/basket.md",
+            "task": "regression",
+            "feature_service": "basket",
+            "metric": "mae",
+            "examples": {"sql": "basket.sql", "keys": {"customer_id": "int64", "sku": "string"}},
+            "time": {
+                "cutoff": from_us(NOW_US), "validation_days": 7, "gap_hours": 24, "test_days": 14,
+            },
+            **declared,
+        }
+    )  # fmt: skip
+
 
 ROWS: dict[str, dict[object, Row]] = {
     "customer_orders": {
@@ -182,6 +207,11 @@ class Service:
         """Make one request to the admin port's app."""
         return ask(self.admin, method, path, **given)
 
+    def shadows_done(self) -> None:
+        """Wait until the shadows have scored everything."""
+        assert self.parts.shadows is not None
+        self.parts.shadows.close()
+
     def predict(self, body: object = None, **given: object) -> httpx.Response:
         """Ask for a prediction of the basket model."""
         if not given:
@@ -201,8 +231,10 @@ def build_service(
     read_seconds: float = 10.0,
     max_bytes: int = 64 << 20,
     keys: Path | None = None,
+    **declared: object,
 ) -> Service:
-    """Build an app over made-up features and a real log below ``root``."""
+    """Build an app over made-up features and a real log below ``root``; ``declared`` goes into its TOML."""
+    spec = make_spec(**declared)
     reader, scorer, clock, drain = InMemoryFeatures(), SumScorer(), FixedClock(NOW_US), Drain()
     book = LogBook(root / "predictions", max_bytes=max_bytes)
 
@@ -212,10 +244,10 @@ def build_service(
         log = book.predictions(model, deployed.version, prediction_schema(PLAN))
         return ServedModel.of(
             deployed,
-            name=model,
+            spec=spec,
             plan=PLAN,
             scorer=scorer,
-            features=features_of(model, PLAN, reader, reading),
+            features=features_of(PLAN, reader, reading),
             log=log,
             new_id=new_request_id,
         )
@@ -225,7 +257,8 @@ def build_service(
     models.refresh()
     ids = open_prediction_ids(root / "predictions", book.writer)
     access = Access(keys, clock)
-    parts = Parts(models, book, ids, clock, access, drain, limits or Limits())
+    shadows = Shadows(Answering(ids, clock))
+    parts = Parts(models, book, ids, clock, access, drain=drain, shadows=shadows, limits=limits or Limits())
     app, admin = create_apps(parts)
     book.labels.open()
     return Service(root, app, admin, parts, models, book, ids, clock, drain, reader, scorer)

@@ -25,9 +25,9 @@ from knownat.stores.repo import apply_repo, open_repo
 from serving.batch import score_file
 from serving.features import open_history
 from serving.loading import ReleaseLoader
+from serving.models import ServedModels
 from serving.prediction_log import LogBook
 from serving.question_files import read_question_file
-from serving.served import ServedModels
 from tests.serving.fakes import InMemoryFeatures
 from tests.serving.shop_release import release_shop
 from tests.stores import shop
@@ -154,7 +154,7 @@ def test_a_release_that_was_changed_is_refused_by_name_and_the_old_one_serves(wo
     book.close()
     write_deployment(workspace.deployment, good)
 
-    assert models.current["churn"].version == good.models["churn"].champion.version
+    assert models.current["churn"].champion.version == good.models["churn"].champion.version
     assert "version 2 is refused" in models.problems["churn"]
     assert "model.txt was changed" in models.problems["churn"]
 

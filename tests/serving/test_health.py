@@ -6,7 +6,7 @@ import os
 import pytest
 
 from knownat.errors import ReleaseError
-from serving.served import ServedModels
+from serving.models import ServedModels
 from tests.serving.fakes import ROW, deploy
 
 
@@ -40,7 +40,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(service):
     status, told = ready(service)
 
     assert status == 503
-    assert told["store"] == {"basket": "The features of 'basket' could not be read: ConnectionRefusedError."}
+    assert told["store"] == {"basket": "not readable: ConnectionRefusedError"}
     assert service.ask("GET", "/health/live").status_code == 200
 
 
@@ -115,7 +115,7 @@ def test_a_new_deployment_is_taken_up(service):
 
 
 def test_a_version_that_cannot_be_loaded_is_refused_and_the_old_one_serves(service):
-    loaded = service.models.current["basket"]
+    loaded = service.models.current["basket"].champion
 
     def load(model, deployed):
         if deployed.version == "bad":
@@ -127,7 +127,7 @@ def test_a_version_that_cannot_be_loaded_is_refused_and_the_old_one_serves(servi
     deploy(service.root, version="bad", digest="1" * 64)
     models.refresh()
 
-    assert models.current == {"basket": loaded}
+    assert models.current["basket"].champion is loaded
     assert models.problems == {"basket": "version bad is refused: model.txt was changed"}
 
     deploy(service.root, version="1")

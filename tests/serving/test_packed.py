@@ -15,9 +15,9 @@ from serving.access import Access
 from serving.app import Parts, create_apps
 from serving.features import open_feature_store
 from serving.loading import ReleaseLoader
+from serving.models import ServedModels
 from serving.prediction_ids import open_prediction_ids
 from serving.prediction_log import LogBook
-from serving.served import ServedModels
 from tests.serving.asking import ask
 from tests.serving.made_workspace import (
     CUSTOMERS,
