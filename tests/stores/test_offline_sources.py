@@ -316,3 +316,17 @@ def test_objects_that_appear_while_a_table_is_read_do_not_belong_to_it(
     assert opened.unchanged()
     put(bucket, "b/stock/m.parquet", rows(["a", "b"], [1, 1], [5, 6]))
     assert not opened.unchanged()
+
+
+def test_a_file_that_is_rewritten_or_gone_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        write(tmp_path / "data" / f"{name}.parquet", rows(["a"], [1], [1]))
+    opened = Opened.now(locate(source("data"), make_store(tmp_path).config))
+    assert opened.unchanged is not None
+    write(tmp_path / "data" / "z.parquet", rows(["a"], [1], [1]))
+    assert opened.unchanged()
+    write(tmp_path / "new.parquet", rows(["a"], [1], [2]))
+    (tmp_path / "new.parquet").replace(tmp_path / "data" / "x.parquet")
+    assert not opened.unchanged()
+    (tmp_path / "data" / "y.parquet").unlink()
+    assert not opened.unchanged()
