@@ -1,5 +1,6 @@
 """What a release holds that follows from its data alone: the same rows give the same bytes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from training.fit import Fitted
 from training.frame import Joined
 from training.reference import make_reference
 from training.split import Rows, evenly
+
+LEARNING = "learning.json"
+"""The validation side's loss after each round."""
 
 GOLDEN_ROWS = 200
 SAMPLE_ROWS = 20_000
@@ -48,6 +52,7 @@ def write_contents(folder: Path, model: Model, golden: pa.Table) -> None:
     pq.write_table(_sample(model, model.data.fold.fit, [*answers, *names]), folder / BASELINE)
     asked = [*model.spec.examples.keys, *model.spec.examples.inputs]
     pq.write_table(_sample(model, model.data.fold.test, [*asked, *answers, *names]), folder / HOLDOUT)
+    (folder / LEARNING).write_text(json.dumps(model.fitted.learning, indent=1))
     write_reference(make_reference(model.joined, model.data, model.scores, model.spec), folder)
 
 

@@ -1,7 +1,7 @@
 """LightGBM, fitted so that the same rows give the same bytes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import lightgbm
 import numpy as np
@@ -25,6 +25,8 @@ class Fitted:
     model: bytes
     best_iteration: int
     importance: Mapping[str, float]
+    learning: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """What the validation side lost after each round, by LightGBM's name of the loss."""
 
     def predict(self, matrix: Vector) -> Vector:
         """Predict with the library that will serve: shape (n,), or (n, classes)."""
@@ -43,8 +45,9 @@ def fit(data: Dataset, spec: ModelSpec, *, report: Rounds | None = None) -> Fitt
     """
     params = parameters(spec, classes=int(data.labels.max()) + 1)
     rounds = spec.lightgbm.num_boost_round
+    learning: dict[str, list[float]] = {}
     if spec.lightgbm.early_stopping_rounds:
-        rounds = _find_rounds(data, spec, params, report)
+        rounds, learning = _find_rounds(data, spec, params, report)
     booster = lightgbm.train(
         params,
         _side(data, data.fold.fit),
@@ -56,6 +59,7 @@ def fit(data: Dataset, spec: ModelSpec, *, report: Rounds | None = None) -> Fitt
         model=booster.model_to_string(num_iteration=rounds).encode(),
         best_iteration=rounds,
         importance={name: float(gain) for name, gain in zip(data.schema.names, gains, strict=True)},
+        learning=learning,
     )
 
 
@@ -82,8 +86,9 @@ def parameters(spec: ModelSpec, *, classes: int) -> dict[str, int | float | str 
 
 def _find_rounds(
     data: Dataset, spec: ModelSpec, params: dict[str, int | float | str | bool], report: Rounds | None
-) -> int:
+) -> tuple[int, dict[str, list[float]]]:
     train = _side(data, data.fold.train)
+    found: dict[str, dict[str, list[float]]] = {}
     rounds = spec.lightgbm.num_boost_round
     stop = lightgbm.early_stopping(spec.lightgbm.early_stopping_rounds, verbose=False)
     booster = lightgbm.train(
@@ -91,9 +96,15 @@ def _find_rounds(
         train,
         num_boost_round=rounds,
         valid_sets=[_side(data, data.fold.validation, reference=train)],
-        callbacks=[stop, *_told(report, "find the number of rounds", rounds)],
+        valid_names=["validation"],
+        callbacks=[
+            stop,
+            lightgbm.record_evaluation(found),
+            *_told(report, "find the number of rounds", rounds),
+        ],
     )
-    return booster.best_iteration or rounds
+    learning = {metric: [float(v) for v in values] for metric, values in found["validation"].items()}
+    return booster.best_iteration or rounds, learning
 
 
 def _side(data: Dataset, rows: Rows, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
