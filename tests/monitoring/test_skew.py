@@ -65,7 +65,7 @@ def served(tmp_path_factory):
     from knownat.contract.workspace import Workspace
     from knownat.scoring.scorer import Scorer
     from knownat.stores.materialization import materialize
-    from knownat.stores.online import FeastReader
+    from knownat.stores.online import open_reader
     from knownat.stores.repo import apply_repo, open_repo
     from tests.serving.shop_release import MODEL_NAME, release_shop
     from tests.stores import shop
@@ -79,7 +79,7 @@ def served(tmp_path_factory):
     rows = []
     for hour in STEPS_H:
         materialize(repo, until=shop.at(hour))
-        reader = FeastReader(repo, scorer.plan)
+        reader = open_reader(repo, scorer.plan)
         # After the last write, until its rows are older than their ttl of two days.
         later = hour + (50 if hour == STEPS_H[-1] else 13)
         for asked in (shop.at(hour), shop.at(later, microseconds=7)):
