@@ -35,8 +35,9 @@ def statuses(plan: ReadPlan, reference: Profile, window: Profile) -> list[ViewSt
                 present=seen.get(Status.PRESENT, 0.0) + seen.get(PAST_TTL, 0.0),
                 past_ttl=seen.get(PAST_TTL, 0.0),
                 expired=seen.get(Status.EXPIRED, 0.0),
-                not_found=seen.get(Status.NOT_FOUND, 0.0),
-                unavailable=seen.get(Status.UNAVAILABLE, 0.0),
+                # A row from after the question is none: the one before it is gone.
+                not_found=seen.get(Status.NOT_FOUND, 0.0) + seen.get(Status.NOT_YET, 0.0),
+                unavailable=seen.get(Status.UNAVAILABLE, 0.0) + seen.get(Status.LAST_KNOWN, 0.0),
                 expected_absent=1 - expected.get(Status.PRESENT, 0.0) if expected else 0.0,
                 age_s=new,
                 expected_age_s=old,
