@@ -191,6 +191,19 @@ def test_columns_that_a_definition_leaves_out_are_inferred_from_any_source(tmp_p
     assert inferred["parts"]["amount"] == "int64"
 
 
+@pytest.mark.parametrize(("places", "read"), [(["1", "-2"], [1, -2]), (["01", "2"], ["01", "2"])])
+def test_an_undeclared_partition_is_a_number_only_if_no_digit_is_lost(
+    tmp_path: Path, places: list[str], read: list[Any]
+) -> None:
+    for place in places:
+        table = rows(["-"], [1], [1]).drop_columns(["place"])
+        write(tmp_path / "parts" / f"place={place}" / "x.parquet", table)
+    found = AsOfOfflineStore.pull_all_from_table_or_query(
+        make_store(tmp_path).config, source("parts"), ["place"], ["amount"], "event_timestamp"
+    )
+    assert sorted(found.to_arrow()["place"].to_pylist()) == sorted(read)
+
+
 def test_other_formats_kinds_and_places_are_refused_by_name(tmp_path: Path, repo: Repo) -> None:
     config = repo.store.config
     for wrong, message in (
