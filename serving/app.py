@@ -110,6 +110,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await upkeep.warm_up(parts.clock.now_us())
         keeping = asyncio.create_task(upkeep.keep(seconds=limits.watch_seconds))
         try:
             yield

@@ -23,6 +23,9 @@ from serving.responses import JSON, error_response
 
 _logger = logging.getLogger(__name__)
 
+_WARM_UP_READS = 3
+_WARM_UP_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class HealthRoutes:
@@ -80,6 +83,16 @@ class Upkeep:
     access: Access
     bodies: Bodies
     book: LogBook
+
+    async def warm_up(self, now_us: int) -> None:
+        """Read once from every store before the first request does: connecting takes as long as a deadline.
+
+        A store that does not answer is no reason not to start; each answer will say so.
+        """
+        for model in self.models.served():
+            for _ in range(_WARM_UP_READS):
+                if await model.features.problem(now_us, _WARM_UP_SECONDS) is None:
+                    break
 
     async def keep(self, *, seconds: float) -> None:
         """Take up what is deployed and the keys, about once in ``seconds``, loading beside the loop."""
