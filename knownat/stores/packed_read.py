@@ -1,6 +1,6 @@
 """A read plan on packed rows: keys to bytes, one round trip, straight to values or a matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,9 +12,10 @@ from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
 from knownat.errors import BadKey
 from knownat.stores.codec import RowField, row_dtype
 from knownat.stores.codec_read import Codes, record_times, row_times
-from knownat.stores.row_keys import Entities, ViewName
+from knownat.stores.plan_questions import Asked, Subject, ask, flat, rows_asked
+from knownat.stores.row_keys import ViewName, row_key
 from knownat.stores.rows import RowReads
-from knownat.stores.view_rows import Question, ViewRows
+from knownat.stores.view_rows import ViewRows
 
 STATUS = (Status.NOT_FOUND, Status.PRESENT, Status.EXPIRED, Status.NOT_YET)
 """What the numbers in :attr:`FeatureMatrix.status` stand for."""
@@ -22,7 +23,7 @@ STATUS = (Status.NOT_FOUND, Status.PRESENT, Status.EXPIRED, Status.NOT_YET)
 NO_TIME = -(2**63)
 """The event and created time in a :class:`FeatureMatrix` where a view has no row."""
 
-_PRESENT, _EXPIRED, _NOT_YET = map(STATUS.index, (Status.PRESENT, Status.EXPIRED, Status.NOT_YET))
+_NOT_FOUND, _PRESENT, _EXPIRED, _NOT_YET = range(len(STATUS))
 
 
 Value = TypeVar("Value")
@@ -76,13 +77,27 @@ class _PlannedView:
         """Return the least event time that is not expired."""
         return now_us - self.ttl_us if self.ttl_us else NO_TIME
 
-    def states(self, event: Times, created: Times, now_us: int) -> npt.NDArray[np.uint8]:
-        """Number the status of rows with these times."""
+    def states(self, event: Times, created: Times, now_us: int) -> npt.NDArray[np.uint8] | None:
+        """Number the status of rows with these times; None if all of them are present."""
+        oldest, latest = self.oldest(now_us), now_us + CLOCK_SKEW_US
+        if event.min() >= oldest and event.max() <= latest and created.max() <= latest:
+            return None
         states = np.full(len(event), _PRESENT, dtype=np.uint8)
-        if self.ttl_us:
-            states[event < now_us - self.ttl_us] = _EXPIRED
-        states[np.maximum(event, created) > now_us + CLOCK_SKEW_US] = _NOT_YET
+        states[event < oldest] = _EXPIRED
+        states[np.maximum(event, created) > latest] = _NOT_YET
         return states
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What each view is asked for, in the views' order."""
+
+    count: int
+    asked: list[Asked]
+    keys: list[list[bytes]]
+
+    def by_view(self, views: list[_PlannedView]) -> Iterator[tuple[_PlannedView, Asked, list[bytes]]]:
+        return zip(views, self.asked, self.keys, strict=True)
 
 
 class PackedReader:
@@ -103,6 +118,10 @@ class PackedReader:
         self._views = [_PlannedView(store, plan.project, view, categories or {}) for view in plan.views]
         self.columns = tuple(view.column(f.name) for view in plan.views for f in view.features)
         self.views = tuple(view.name for view in plan.views)
+        subjects = [Subject(view.request_keys, tuple(view.rows.dtypes)) for view in self._views]
+        # Views of one subject ask for the same entities.
+        self._subjects = list(dict.fromkeys(subjects))
+        self._subject_of = [self._subjects.index(subject) for subject in subjects]
         self.waits = store.waits
         """Whether a read may wait for another process, so that an event loop must not be in its way."""
 
@@ -118,43 +137,43 @@ class PackedReader:
 
     def read_matrix(self, keys: Mapping[str, Sequence[object]], now_us: int) -> FeatureMatrix:
         """Read n entity rows as numbers; a feature that is none needs ``categories``."""
-        asked, count = self._questions(keys)
-        return self._matrix(asked, self._store.read(_flat(asked)), count, now_us)
+        question = self._question(keys)
+        return self._matrix(question, self._store.read(flat(question.keys)), now_us)
 
     async def read_matrix_async(self, keys: Mapping[str, Sequence[object]], now_us: int) -> FeatureMatrix:
         """Do as :meth:`read_matrix` does, on an event loop."""
-        asked, count = self._questions(keys)
-        return self._matrix(asked, await self._store.read_async(_flat(asked)), count, now_us)
+        question = self._question(keys)
+        return self._matrix(question, await self._store.read_async(flat(question.keys)), now_us)
 
     def read(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n entity rows as Python values, ttl measured at ``now_us``."""
-        asked, count = self._questions(keys)
-        return self._result(asked, self._store.read(_flat(asked)), count, now_us)
+        question = self._question(keys)
+        return self._result(question, self._store.read(flat(question.keys)), now_us)
 
     async def read_async(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Do as :meth:`read` does, on an event loop."""
-        asked, count = self._questions(keys)
-        return self._result(asked, await self._store.read_async(_flat(asked)), count, now_us)
+        question = self._question(keys)
+        return self._result(question, await self._store.read_async(flat(question.keys)), now_us)
 
     def _keys(self, keys: Mapping[str, object]) -> list[bytes | None]:
         try:
-            return [view.rows.key([keys[name] for name in view.request_keys]) for view in self._views]
+            entities = [subject.entity(keys) for subject in self._subjects]
         except KeyError as error:
             raise BadKey(f"Key {error} is missing.") from error
+        return [
+            None if (entity := entities[at]) is None else row_key(view.rows.name.prefix, entity)
+            for view, at in zip(self._views, self._subject_of, strict=True)
+        ]
 
-    def _questions(self, keys: Mapping[str, Sequence[object]]) -> tuple[list[Question], int]:
-        count = max((len(column) for column in keys.values()), default=1)
-        if any(len(column) != count for column in keys.values()):
-            raise BadKey("Every key must have the same number of rows.")
-        # Views of one subject ask for the same entities: these are encoded once.
-        encoded: dict[tuple[object, ...], tuple[Entities, npt.NDArray[np.intp]]] = {}
-        questions = []
-        for view in self._views:
-            named = (view.request_keys, *view.rows.dtypes)
-            if (known := encoded.get(named)) is None:
-                known = encoded[named] = _entities(view, keys, count)
-            questions.append(view.rows.question(*known))
-        return questions, count
+    def _question(self, keys: Mapping[str, Sequence[object]]) -> _Question:
+        count = rows_asked(keys)
+        subjects = [ask(subject, keys, count) for subject in self._subjects]
+        asked = [subjects[at] for at in self._subject_of]
+        return _Question(
+            count,
+            asked,
+            [view.rows.keys(some.entities) for view, some in zip(self._views, asked, strict=True)],
+        )
 
     def _one(self, keys: list[bytes | None], found: list[bytes | None], now_us: int) -> OneRow:
         one = OneRow([], [], [], [])
@@ -181,87 +200,146 @@ class PackedReader:
             one.status.append(status)
         return one
 
-    def _matrix(
-        self, asked: list[Question], rows: list[bytes | None], count: int, now_us: int
-    ) -> FeatureMatrix:
-        by_view = (len(self._views), count)
+    def _matrix(self, question: _Question, rows: list[bytes | None], now_us: int) -> FeatureMatrix:
+        count, by_view = question.count, (len(self._views), question.count)
         result = FeatureMatrix(
-            np.full((count, len(self.columns)), np.nan),
-            np.full(by_view, NO_TIME),
-            np.full(by_view, NO_TIME),
-            np.zeros(by_view, dtype=np.uint8),
+            np.empty((count, len(self.columns))),
+            np.empty(by_view, dtype=np.int64),
+            np.empty(by_view, dtype=np.int64),
+            np.empty(by_view, dtype=np.uint8),
         )
         first = column = 0
-        for at, (view, question) in enumerate(zip(self._views, asked, strict=True)):
-            block = result.values[:, column : column + len(view.nothing)]
-            for group in view.rows.groups(question, rows[first : first + len(question.keys)]):
-                whole = len(group.rows) == count
-                values = block if whole else np.empty((len(group.rows), len(view.nothing)))
-                group.decoder.fill_matrix(group.rows, group.records, values, view.codes)
-                event, created = record_times(group.records)
-                states = view.states(event, created, now_us)
-                if (withheld := states != _PRESENT).any():
-                    values[withheld] = np.nan
-                if not whole:
-                    block[group.places] = values
-                result.event_us[at, group.places] = event
-                result.created_us[at, group.places] = created
-                result.status[at, group.places] = states
-            first += len(question.keys)
-            column += len(view.nothing)
+        for at, (view, asked, keys) in enumerate(question.by_view(self._views)):
+            last = column + len(view.nothing)
+            part = _Part(
+                result.values[:, column:last],
+                result.event_us[at],
+                result.created_us[at],
+                result.status[at],
+            )
+            found = part if asked.plain else _Part.of(asked.count, len(view.nothing))
+            _fill(found, view, keys, rows[first : first + len(keys)], now_us)
+            if found is not part:
+                part.spread(found, asked)
+            first, column = first + len(keys), last
         return result
 
-    def _result(self, asked: list[Question], rows: list[bytes | None], count: int, now_us: int) -> ReadResult:
+    def _result(self, question: _Question, rows: list[bytes | None], now_us: int) -> ReadResult:
         result = ReadResult({}, {}, {}, {})
         first = 0
-        for view, question in zip(self._views, asked, strict=True):
-            columns: list[list[object]] = [[None] * count for _ in view.nothing]
-            event_us: list[int | None] = [None] * count
-            created_us: list[int | None] = [None] * count
-            status = [Status.NOT_FOUND] * count
-            for group in view.rows.groups(question, rows[first : first + len(question.keys)]):
-                event, created = record_times(group.records)
-                states = view.states(event, created, now_us)
-                places, alive = group.places.tolist(), (states == _PRESENT).tolist()
-                _scatter(event_us, places, event.tolist())
-                _scatter(created_us, places, created.tolist())
-                _scatter(status, places, [STATUS[state] for state in states.tolist()])
-                decoded = group.decoder.columns(group.rows, group.records)
-                for column, values in zip(columns, decoded, strict=True):
-                    kept = (
-                        values
-                        if all(alive)
-                        else [v if a else None for v, a in zip(values, alive, strict=True)]
-                    )
-                    _scatter(column, places, kept)
+        for view, asked, keys in question.by_view(self._views):
+            columns, event_us, created_us, status = _lists(
+                view, keys, rows[first : first + len(keys)], now_us
+            )
+            if not asked.plain:
+                wants = _wants(asked, question.count)
+                columns = [_spread(column, wants, None) for column in columns]
+                event_us, created_us = _spread(event_us, wants, None), _spread(created_us, wants, None)
+                status = _spread(status, wants, Status.NOT_FOUND)
             names = [view.plan.column(feature.name) for feature in view.plan.features]
             result.values.update(zip(names, columns, strict=True))
             result.event_us[view.plan.name] = event_us
             result.created_us[view.plan.name] = created_us
             result.status[view.plan.name] = status
-            first += len(question.keys)
+            first += len(keys)
         return result
 
 
-def _entities(
-    view: _PlannedView, keys: Mapping[str, Sequence[object]], count: int
-) -> tuple[Entities, npt.NDArray[np.intp]]:
-    try:
-        columns = [keys[name] for name in view.request_keys]
-    except KeyError as error:
-        raise BadKey(f"Key {error} is missing.") from error
-    places = np.arange(count)
-    if any(None in column for column in columns):
-        whole = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
-        columns, places = [[column[i] for i in whole] for column in columns], places[whole]
-    return Entities(view.rows.dtypes, columns, len(places)), places
+@dataclass(frozen=True)
+class _Part:
+    """One view's part of a matrix, or the same for its distinct entities."""
+
+    values: npt.NDArray[np.float64]
+    event_us: Times
+    created_us: Times
+    status: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, rows: int, width: int) -> "_Part":
+        times = np.empty((2, rows), dtype=np.int64)
+        return cls(np.empty((rows, width)), times[0], times[1], np.empty(rows, dtype=np.uint8))
+
+    def clear(self) -> None:
+        self.values.fill(np.nan)
+        self.event_us.fill(NO_TIME)
+        self.created_us.fill(NO_TIME)
+        self.status.fill(_NOT_FOUND)
+
+    def spread(self, found: "_Part", asked: Asked) -> None:
+        """Give each entity row what was found for the entity it wants."""
+        if asked.rows is not None:
+            self.clear()
+        rows = slice(None) if asked.rows is None else asked.rows
+        wants = slice(None) if asked.wants is None else asked.wants
+        self.values[rows] = found.values[wants]
+        self.event_us[rows] = found.event_us[wants]
+        self.created_us[rows] = found.created_us[wants]
+        self.status[rows] = found.status[wants]
 
 
-def _flat(asked: list[Question]) -> list[bytes]:
-    return [key for question in asked for key in question.keys]
+def _fill(
+    part: _Part, view: _PlannedView, keys: list[bytes], rows: Sequence[bytes | None], now_us: int
+) -> None:
+    groups = list(view.rows.groups(keys, rows))
+    # One group of all keys leaves nothing open.
+    if not (len(groups) == 1 and isinstance(groups[0].places, slice)):
+        part.clear()
+    for group in groups:
+        places = group.places
+        whole = isinstance(places, slice)
+        values = part.values if whole else np.empty((len(group.rows), len(view.nothing)))
+        group.decoder.fill_matrix(group.rows, group.records, values, view.codes)
+        event, created = record_times(group.records)
+        states = view.states(event, created, now_us)
+        if states is not None:
+            values[states != _PRESENT] = np.nan
+        if not whole:
+            part.values[places] = values
+        part.event_us[places] = event
+        part.created_us[places] = created
+        part.status[places] = _PRESENT if states is None else states
 
 
-def _scatter(column: list[Value], places: list[int], values: Sequence[Value]) -> None:
+def _lists(
+    view: _PlannedView, keys: list[bytes], rows: Sequence[bytes | None], now_us: int
+) -> tuple[list[list[object]], list[int | None], list[int | None], list[Status]]:
+    """Decode one view's rows to Python values, their times and what became of each key."""
+    columns: list[list[object]] = [[None] * len(keys) for _ in view.nothing]
+    event_us: list[int | None] = [None] * len(keys)
+    created_us: list[int | None] = [None] * len(keys)
+    status = [Status.NOT_FOUND] * len(keys)
+    for group in view.rows.groups(keys, rows):
+        event, created = record_times(group.records)
+        states = view.states(event, created, now_us)
+        decoded = group.decoder.columns(group.rows, group.records)
+        places = group.positions
+        if states is not None:
+            alive = (states == _PRESENT).tolist()
+            decoded = [[v if a else None for v, a in zip(vs, alive, strict=True)] for vs in decoded]
+        for column, values in zip(columns, decoded, strict=True):
+            _scatter(column, places, values)
+        _scatter(event_us, places, event.tolist())
+        _scatter(created_us, places, created.tolist())
+        numbers = [_PRESENT] * len(places) if states is None else states.tolist()
+        _scatter(status, places, [STATUS[number] for number in numbers])
+    return columns, event_us, created_us, status
+
+
+def _wants(asked: Asked, count: int) -> list[int]:
+    """Return of each entity row the place of what it wants, -1 for nothing."""
+    wants = np.arange(asked.count) if asked.wants is None else asked.wants
+    if asked.rows is None:
+        return list(wants.tolist())
+    places = np.full(count, -1)
+    places[asked.rows] = wants
+    return list(places.tolist())
+
+
+def _spread(values: Sequence[Value], wants: list[int], nothing: Value) -> list[Value]:
+    return [nothing if place < 0 else values[place] for place in wants]
+
+
+def _scatter(column: list[Value], places: Sequence[int], values: Sequence[Value]) -> None:
     if len(places) == len(column):
         column[:] = values
         return

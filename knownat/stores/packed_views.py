@@ -13,7 +13,7 @@ from knownat.stores.codec_read import record_times, row_times
 from knownat.stores.feast_values import value_maker
 from knownat.stores.row_keys import Entities, ViewName
 from knownat.stores.rows import RowReads
-from knownat.stores.view_rows import Question, ViewRows
+from knownat.stores.view_rows import ViewRows
 
 FOREVER = -(2**63)
 """The oldest event time of a view without a ttl."""
@@ -107,13 +107,12 @@ class ViewReader:
             if rows[0] is not None:
                 self._one(answer, keys[0], rows[0], oldest_us, latest_us)
             return answer
-        question = Question(keys, np.arange(len(keys)))
-        for group in self._rows.groups(question, rows):
+        for group in self._rows.groups(keys, rows):
             event, created = record_times(group.records)
             known = np.maximum(event, created) <= latest_us
             alive = (known & (event >= oldest_us)).tolist()
             states = np.where(known, _EXPIRED, _NOT_YET).tolist()
-            places = group.places.tolist()
+            places = group.positions
             decoded = group.decoder.columns(group.rows, group.records)
             for column, make, values in zip(answer.columns, self._make, decoded, strict=True):
                 for place, lives, value in zip(places, alive, values, strict=True):

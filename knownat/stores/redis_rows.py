@@ -6,10 +6,11 @@ Lua's own ``<`` compares text by the server's locale; the script compares bytes.
 
 import asyncio
 import hashlib
-import struct
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -164,13 +165,22 @@ class RedisRows:
     def _many(self, answer: object, count: int) -> list[bytes | None]:
         if not isinstance(answer, bytes) or len(answer) < 4 * count:
             raise self._read.unavailable(ValueError("the answer is no list of rows"))
+        sizes = np.frombuffer(answer, dtype=">u4", count=count)
+        if 4 * count + int(sizes.sum(dtype=np.int64)) != len(answer):
+            raise self._read.unavailable(ValueError("the answer is not as long as it says"))
+        # Rows without text of one view have one length: such a run is cut by numpy.
+        starts = [0, *(np.flatnonzero(sizes[1:] != sizes[:-1]) + 1).tolist(), count]
         rows: list[bytes | None] = []
         at = 4 * count
-        for size in struct.unpack_from(f">{count}I", answer):
-            rows.append(answer[at : at + size] if size else None)
-            at += size
-        if at != len(answer):
-            raise self._read.unavailable(ValueError("the answer is not as long as it says"))
+        for first, last in pairwise(starts):
+            size, number = int(sizes[first]), last - first
+            if size == 0:
+                rows += [None] * number
+            elif number == 1:
+                rows.append(answer[at : at + size])
+            else:
+                rows += np.frombuffer(answer, dtype=f"V{size}", count=number, offset=at).tolist()
+            at += size * number
         return rows
 
     def schemas(self, view: ViewName) -> dict[bytes, RowSchema]:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import redis
@@ -21,6 +22,7 @@ from knownat.errors import StoreFull, StoreUnavailable
 _READ_BYTES = 1 << 18
 _NESTING = 4
 _MOST_ANSWER_BYTES = 1 << 30
+_FEW = 8
 
 
 class ServerError(redis.ResponseError):
@@ -239,9 +241,12 @@ def pack(
 
 
 def _strings(parts: Sequence[bytes], prefix: bytes = b"") -> bytes:
+    if len(parts) < _FEW:
+        return b"".join([b"$%d\r\n%b%b\r\n" % (len(part) + len(prefix), prefix, part) for part in parts])
     # Keys and rows have few lengths, so what stands before each is made once a length.
     heads = {size: b"$%d\r\n%b" % (size + len(prefix), prefix) for size in set(map(len, parts))}
-    if len(heads) == 1:
-        (head,) = heads.values()
-        return b"%b%b\r\n" % (head, (b"\r\n" + head).join(parts))
-    return b"".join([heads[len(part)] + part + b"\r\n" for part in parts])
+    if len(heads) >= _FEW:
+        return b"".join([heads[len(part)] + part + b"\r\n" for part in parts])
+    # The keys of one view have one length and stand together: they are joined without a look at each.
+    runs = groupby(parts, key=len) if len(heads) > 1 else zip(heads, (parts,), strict=True)
+    return b"".join([heads[size] + (b"\r\n" + heads[size]).join(run) + b"\r\n" for size, run in runs])

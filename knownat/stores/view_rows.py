@@ -15,20 +15,17 @@ from knownat.stores.rows import RowReads
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows of one schema: where they belong in the answer, their bytes and their fixed parts."""
+    """Rows of one schema: of which of the keys they are, their bytes and their fixed parts."""
 
     decoder: RowDecoder
-    places: npt.NDArray[np.intp]
+    places: slice | npt.NDArray[np.intp]
     rows: Sequence[bytes]
     records: np.ndarray
 
-
-@dataclass(frozen=True)
-class Question:
-    """The keys of one view for n entity rows, without those that have a null key."""
-
-    keys: list[bytes]
-    places: npt.NDArray[np.intp]
+    @property
+    def positions(self) -> Sequence[int]:
+        """Which of the keys these rows are of."""
+        return range(len(self.rows)) if isinstance(self.places, slice) else self.places.tolist()
 
 
 class ViewRows:
@@ -52,9 +49,9 @@ class ViewRows:
             return None
         return row_key(self._prefix, entity_bytes(self.dtypes, values))
 
-    def question(self, entities: Entities, places: npt.NDArray[np.intp]) -> Question:
-        """Return the keys of many entities and where their rows belong in the answer."""
-        return Question(entities.row_keys(self._prefix), places)
+    def keys(self, entities: Entities) -> list[bytes]:
+        """Return the keys of many entities."""
+        return entities.row_keys(self._prefix)
 
     def one(self, key: bytes, row: bytes) -> list[object]:
         """Check and decode one row.
@@ -72,12 +69,13 @@ class ViewRows:
             raise self._corrupt(1)
         return self._decoder(row).values(row)
 
-    def groups(self, question: Question, answer: Sequence[bytes | None]) -> Iterator[RowGroup]:
-        """Check what was found and yield it by schema. Raises the same as :meth:`one`."""
-        keys, rows, places = question.keys, [row for row in answer if row is not None], question.places
+    def groups(self, keys: Sequence[bytes], answer: Sequence[bytes | None]) -> Iterator[RowGroup]:
+        """Check what was found under these keys and yield it by schema. Raises the same as :meth:`one`."""
+        rows = [row for row in answer if row is not None]
+        places: slice | npt.NDArray[np.intp] = slice(None)
         if len(rows) < len(answer):
             found = [i for i, row in enumerate(answer) if row is not None]
-            keys, places = [keys[i] for i in found], places[found]
+            keys, places = [keys[i] for i in found], np.array(found, dtype=np.intp)
         if not rows:
             return
         if not are_intact(keys, rows):
@@ -89,10 +87,11 @@ class ViewRows:
         positions: dict[bytes, list[int]] = {}
         for position, row in enumerate(rows):
             positions.setdefault(row[:1] + row[IDENTITY], []).append(position)
+        among = np.arange(len(rows))[places] if isinstance(places, slice) else places
         for some in positions.values():
             chosen = [rows[i] for i in some]
             decoder = self._decoder(chosen[0])
-            yield RowGroup(decoder, places[some], chosen, decoder.records(chosen))
+            yield RowGroup(decoder, among[some], chosen, decoder.records(chosen))
 
     def _decoder(self, row: bytes) -> RowDecoder:
         known = self._decoders.get(row[IDENTITY])

@@ -107,7 +107,10 @@ def test_a_ttl_ends_a_row_as_it_does_offline(filled: RowStore) -> None:
     assert over.event_us[0] == NOW_US - HOUR_US - 1
 
 
-BUYERS = st.lists(st.none() | st.integers(0, 60), min_size=1, max_size=30)
+# Batches of few entities share rows, batches of many do not.
+BUYERS = st.lists(st.none() | st.integers(0, 60), min_size=1, max_size=30) | st.lists(
+    st.sampled_from([None, 1, 2, 40, 50, 51, 99]), min_size=9, max_size=60
+)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -193,7 +196,7 @@ def test_a_view_keyed_by_other_entities_is_refused(filled: RowStore) -> None:
         )
 
 
-@pytest.mark.parametrize("bad", [1.5, True, "3", 2**63])
+@pytest.mark.parametrize("bad", [1.5, True, "3", 2**63, [1], {}])
 def test_a_key_of_another_type_is_refused(filled: RowStore, bad: object) -> None:
     reader = PackedReader(filled, plan_of(ORDERS))
     with pytest.raises(BadKey):
@@ -202,6 +205,11 @@ def test_a_key_of_another_type_is_refused(filled: RowStore, bad: object) -> None
         reader.read({"buyer": [3, bad]}, NOW_US)
     with pytest.raises(BadKey):
         reader.read_matrix({"buyer": [bad]}, NOW_US)
+    # Where rows share entities, 1 and True must not become one.
+    with pytest.raises(BadKey):
+        reader.read({"buyer": [1] * 30 + [bad]}, NOW_US)
+    with pytest.raises(BadKey):
+        reader.read_matrix({"buyer": [bad] * 30}, NOW_US)
 
 
 def test_missing_keys_and_columns_of_unequal_length_are_refused(filled: RowStore) -> None:
