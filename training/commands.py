@@ -47,6 +47,7 @@ def train(
     for release in releases:
         if release.manifest.model in promoted:
             promote(workspace, release.manifest.model, release.manifest.version, clock=open_clock(clock))
+    _record(workspace)
     if as_json:
         document = [_document(r, promoted=r.manifest.model in promoted) for r in releases]
         print_json(document)
@@ -84,10 +85,18 @@ def promote(
     deployment = promote_release(
         workspace, model, version, role=role, share=share, reason=reason, clock=open_clock(clock)
     )
+    _record(workspace)
     if as_json:
         print_json(deployment.model_dump(mode="json"))
         return
     Console().print(f"{model} {version} serves as {role}, from the next look at {workspace.deployment} on.")
+
+
+def _record(workspace: Workspace) -> None:
+    from training.registry import synchronise
+
+    if problem := synchronise(workspace):
+        Console(stderr=True).print(problem, highlight=False, markup=False)
 
 
 def _check_declarations(workspace: Workspace, models: list[str]) -> None:

@@ -1,13 +1,17 @@
 """Promotion: which versions serve, by digest, in the one file a scorer reads."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from knownat.clock import Clock, SystemClock, from_us
-from knownat.contract.deployment import change_deployment
+from knownat.contract.deployment import change_deployment, read_history
 from knownat.contract.prediction_log import Role
 from knownat.contract.release import (
     Deployed,
     Deployment,
+    GateResult,
     ModelDeployment,
     Release,
     read_release,
@@ -15,6 +19,7 @@ from knownat.contract.release import (
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from knownat.scoring.trial import trial_load
+from training.champions import earlier_champion
 from training.evidence import read_evidence
 
 
@@ -46,7 +51,38 @@ def promote(
     trial_load(path, release.digest)
     deployed = Deployed(version=version, digest=release.digest)
     when = from_us((clock or SystemClock()).now_us())
-    return record(workspace, model, deployed, role=Role(role), share=share, reason=reason, when=when)
+    gates = release.manifest.gates
+    return record(
+        workspace, model, deployed, role=Role(role), share=share, reason=reason, when=when, gates=gates
+    )
+
+
+def roll_back(
+    workspace: Workspace, model: str, *, reason: str | None = None, clock: Clock | None = None
+) -> Deployment:
+    """Let the champion before this one serve again; again, the one before that.
+
+    Its gates are not judged anew, since it has served; that its folder is unchanged and loads is checked.
+
+    Raises
+    ------
+    ReleaseError
+        If no champion came before, or it cannot be loaded.
+    """
+    before = earlier_champion(read_history(workspace), model)
+    release = read_release(workspace.releases / model / before.version, digest=before.digest)
+    trial_load(release.path, before.digest)
+    when = from_us((clock or SystemClock()).now_us())
+    return record(
+        workspace,
+        model,
+        before,
+        role=Role.CHAMPION,
+        reason=reason,
+        when=when,
+        gates=release.manifest.gates,
+        is_rollback=True,
+    )
 
 
 def record(
@@ -58,8 +94,10 @@ def record(
     reason: str | None,
     when: datetime,
     share: float | None = None,
+    gates: Sequence[GateResult] = (),
+    is_rollback: bool = False,
 ) -> Deployment:
-    """Write a promotion down: what serves from now on, and the line of history that says why.
+    """Write a promotion down: what serves from now on, and the line of history that says who and why.
 
     Raises
     ------
@@ -73,8 +111,17 @@ def record(
             changed = changed.model_copy(update={"challenger_share": share})
         return before.with_model(model, changed)
 
-    entry = {"at": when.isoformat(), "model": model, "role": role, "share": share, "reason": reason}
-    return change_deployment(workspace, change, entry | deployed.model_dump())
+    entry: dict[str, JsonValue] = {
+        "at": when.isoformat(),
+        "model": model,
+        "role": str(role),
+        "share": share,
+        "reason": reason,
+        "rollback": is_rollback,
+        "gates": [gate.model_dump() for gate in gates],
+        **deployed.model_dump(),
+    }
+    return change_deployment(workspace, change, entry)
 
 
 def _refuse(release: Release, model: str, reason: str | None) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _DIGEST, _VERSION = "knownat.digest", "knownat.version"
+_URI = "MLFLOW_TRACKING_URI"
 _MS = 1_000
 _NOT_ALLOWED = re.compile(r"[^\w\-. :/]")
 _LONGEST_DIGEST = 36
@@ -50,11 +51,14 @@ class Registry:
         """Open the server of ``MLFLOW_TRACKING_URI``, or else the workspace's own SQLite file."""
         # MLflow reports usage to its makers unless told otherwise before it is imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # Its own patience with a server that is away is minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         from mlflow.tracking import MlflowClient
 
         home = workspace.home / "mlflow"
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        if uri is None:
+        uri = os.environ.get(_URI)
+        if not uri:
             home.mkdir(parents=True, exist_ok=True)
         local = uri or f"sqlite:///{home / 'mlflow.db'}"
         client = MlflowClient(tracking_uri=local, registry_uri=local)
@@ -143,15 +147,32 @@ class Registry:
         return str(self._client.create_experiment(model, artifact_location=where))
 
 
-def synchronise(workspace: Workspace) -> None:
-    """Record every release that is not recorded yet, and point the aliases at what serves."""
+def synchronise(workspace: Workspace) -> str | None:
+    """Record every release that is not recorded yet, and point the aliases at what serves.
+
+    Nothing that serves hangs on it, so a registry that cannot be reached is told in words, and the next
+    call makes up for it. With an empty ``MLFLOW_TRACKING_URI`` nothing is recorded.
+    """
+    if os.environ.get(_URI) == "":
+        return None
     with _alone(workspace):
         registry = Registry.open(workspace)
-        for release in list_releases(workspace):
-            registry.record(release)
-        serving = read_deployment(workspace.deployment).models
-        for model in sorted({release.manifest.model for release in list_releases(workspace)}):
-            registry.set_aliases(model, serving.get(model))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            _record_all(registry, workspace)
+        except MlflowException as error:
+            return f"MLflow could not record the releases: {error}. The next command tries again."
+    return None
+
+
+def _record_all(registry: Registry, workspace: Workspace) -> None:
+    releases = list(list_releases(workspace))
+    for release in releases:
+        registry.record(release)
+    serving = read_deployment(workspace.deployment).models
+    for model in sorted({release.manifest.model for release in releases}):
+        registry.set_aliases(model, serving.get(model))
 
 
 def _tags(release: Release) -> dict[str, str]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import ReadPlan
@@ -256,6 +256,8 @@ class Deployment(_Frozen):
     models: Mapping[str, ModelDeployment] = Field(default_factory=dict)
     retired: tuple[str, ...] = ()
     """Models that served once."""
+    last_change: Mapping[str, JsonValue] | None = None
+    """The newest line of the history, written in one with what it changed."""
 
     def with_model(self, model: str, serving: ModelDeployment) -> Self:
         """Return the same with other versions of one model."""
