@@ -15,7 +15,8 @@ from knownat.contract.columns import as_numbers
 from knownat.contract.model_spec import METRICS, ModelSpec
 from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import Interval, Manifest
-from monitoring.metrics import Scored, measurable, measure, measure_all
+from knownat.scoring.metrics import measure
+from monitoring.metrics import Floats, measurable, measure_all
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
 from monitoring.usual import rows_by_window
 from monitoring.windows import Window
@@ -48,7 +49,7 @@ def measure_performance(
         labelled=judged.num_rows,
         mean_label=float(label.mean()) if len(label) else None,
         mean_score=float(score.mean()) if len(score) else None,
-        metrics=_changes(manifest, Scored.of(label, score), usual or {}) if enough else (),
+        metrics=_changes(manifest, label, score, usual=usual or {}) if enough else (),
     )
 
 
@@ -74,9 +75,7 @@ def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[st
     label, score = (as_numbers(name, known[name]) for name in ("label", "score"))
     spans = {}
     for metric in measurable(spec.task) if len(past) else ():
-        found = [
-            measure(metric, Scored.of(label[rows], score[rows]), quantile=spec.quantile) for rows in past
-        ]
+        found = [measure(metric, label[rows], score[rows], quantile=spec.quantile) for rows in past]
         finite = [value for value in found if np.isfinite(value)]
         if finite:
             low, high = np.quantile(finite, [0.025, 0.975])
@@ -114,10 +113,12 @@ def _worse_by(value: float, was: float, *, higher: bool) -> float:
     return (was - value if higher else value - was) / abs(was)
 
 
-def _changes(manifest: Manifest, rows: Scored, usual: Mapping[str, Span]) -> tuple[MetricChange, ...]:
+def _changes(
+    manifest: Manifest, label: Floats, score: Floats, *, usual: Mapping[str, Span]
+) -> tuple[MetricChange, ...]:
     spec = manifest.spec
     names = [spec.metric, *(name for name in measurable(spec.task) if name != spec.metric)]
-    found = measure_all(names, rows, quantile=spec.quantile)
+    found = measure_all(names, label, score, quantile=spec.quantile)
     allowed = spec.monitoring.max_metric_drop
     return tuple(
         compare(name, found[name], manifest.metrics.get(name), allowed=allowed, usual=usual.get(name))

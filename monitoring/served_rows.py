@@ -1,6 +1,6 @@
 """What n predictions were served of one view, beside what lies offline: the evidence of a skew."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,8 +56,8 @@ class ViewCase:
     """All there is to know of one view in n predictions.
 
     ``truth`` is the row that training would find at each question. ``rows`` are all offline rows of
-    the entities that were asked for, ``elsewhere`` those of any entity that have the times of a
-    served row; both with the view's keys, features and times.
+    the entities that were asked for; ``find_elsewhere`` reads those of any entity that have the event
+    time of a served row. Both come with the view's keys, features and times.
     """
 
     view: PlanView
@@ -66,12 +66,18 @@ class ViewCase:
     served: Answers
     truth: Answers
     rows: pl.DataFrame
-    elsewhere: pl.DataFrame
+    find_elsewhere: Callable[[], pl.DataFrame]
     said_us: Times | None = None
     """Up to when rows are said to have been written at each question."""
 
     def __len__(self) -> int:
         return len(self.asked_us)
+
+    @cached_property
+    def elsewhere(self) -> pl.DataFrame:
+        """Rows of any entity that have both times of a served row."""
+        times = self._identities().select(EVENT_US, CREATED_US).unique()
+        return self.find_elsewhere().join(times, on=[EVENT_US, CREATED_US], how="semi")
 
     @cached_property
     def own(self) -> Times:
@@ -137,10 +143,13 @@ class ViewCase:
 
         Only where rows tell entities apart: of values that many share, a match says nothing.
         """
+        places = list(suspects)
+        if not places or not by:
+            return set()
         apart = self.elsewhere.select(EVENT_US, CREATED_US, *by).n_unique()
         if apart < _TELLING * self.elsewhere.height:
             return set()
-        bearers = self._bearers(list(suspects), self.elsewhere, by=by)
+        bearers = self._bearers(places, self.elsewhere, by=by)
         return {at for at, others in bearers if others - {self._key(at)}}
 
     def _bearers(

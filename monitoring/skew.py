@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +22,7 @@ from knownat.scoring.scorer import Scorer, largest_difference
 from knownat.stores.history import replay_frame
 from knownat.stores.materialization import watermarks
 from knownat.stores.repo import Repo, open_repo
+from monitoring.equality import differing
 
 _NAMED = 20
 _KNOWN_AT = "known_at"
@@ -104,20 +104,6 @@ def replay(
         own = predictions.filter(pc.equal(predictions["version"], version))
         result += _replay_version(repo, scorer, own, steps)
     return result
-
-
-def differing(served: pa.ChunkedArray, offline: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Mark the rows where two columns differ: a null is a NaN, integers as integers, floats exactly."""
-    ours, theirs = _plain(served), _plain(offline)
-    if ours.type != theirs.type:
-        # Python compares an integer with a float exactly, where Arrow would round one of them.
-        pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
-        return np.array([mine != other for mine, other in pairs], dtype=np.bool_)
-    if pa.types.is_null(ours.type):
-        return np.zeros(len(ours), dtype=np.bool_)
-    one_is_null = pc.xor(ours.is_null(), theirs.is_null())
-    unequal = pc.fill_null(pc.not_equal(ours, theirs), False)
-    return np.asarray(pc.or_(one_is_null, unequal).to_numpy(), dtype=np.bool_)
 
 
 def _replay_version(
@@ -230,13 +216,3 @@ def _asked_from(predictions: pa.Table, first: datetime) -> pa.ChunkedArray:
 
 def _array(values: Sequence[object]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values, from_pandas=True)])
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if pa.types.is_integer(kind):
-        return pc.cast(column, pa.int64())
-    if pa.types.is_floating(kind):
-        floats = pc.cast(column, pa.float64())
-        return pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
-    return pc.cast(column, pa.string()) if pa.types.is_large_string(kind) else column

@@ -25,7 +25,7 @@ from knownat.contract.release import (
 )
 from knownat.contract.schema import Column, FeatureSchema
 from knownat.contract.workspace import Workspace
-from monitoring.metrics import Scored, measure_all
+from monitoring.metrics import measure_all
 
 MODEL, VERSION = "will_return", "v1"
 START = datetime(2024, 3, 4, tzinfo=UTC)
@@ -202,8 +202,7 @@ def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **moni
     )
     held_out = make_features(4_000, seed=3)
     held_out_score = np.asarray(booster.predict(SCHEMA.matrix(held_out), num_threads=1))
-    scored = Scored.of(make_labels(held_out, seed=4), held_out_score)
-    metrics = measure_all(("auc", "log_loss", "ece"), scored)
+    metrics = measure_all(("auc", "log_loss", "ece"), make_labels(held_out, seed=4), held_out_score)
     score = np.asarray(booster.predict(SCHEMA.matrix(features), num_threads=1))
     release_folder = workspace.releases / MODEL / version
     with stage_release(release_folder) as staged:

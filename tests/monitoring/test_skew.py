@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knownat.contract.prediction_log import prediction_schema
-from monitoring.skew import SkewResult, differing, replay
+from monitoring.causes import Cause
+from monitoring.equality import differing
+from monitoring.skew import SkewResult, replay
 
 pytestmark = pytest.mark.xdist_group("feast-monitoring")
 
@@ -210,3 +212,66 @@ def test_no_predictions_are_no_skew(served):
     workspace, predictions, steps = served
 
     assert replay(workspace, "churn", predictions.slice(0, 0), steps) == SkewResult()
+
+
+def explained(served, predictions=None, **given):
+    from monitoring.explaining import explain_skew
+
+    workspace, logged, steps = served
+    return explain_skew(
+        workspace, "churn", logged if predictions is None else predictions, rows=None, steps=steps, **given
+    )
+
+
+def test_rows_written_in_steps_differ_from_training_by_lag_alone(served):
+    report = explained(served)
+
+    assert report.exact
+    assert (report.asked, report.rows, report.values) == (560, 560, 7 * 560)
+    assert set(report.causes) == {Cause.LAG}
+    assert report.unexpected == {}
+    # What is made on demand of a row that was not served yet differs for the same reason.
+    assert {"customer_orders__order_value_eur_30d", "order_age__order_age_s"} <= {
+        column.column for column in report.columns
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "cause"),
+    [
+        ("customer_orders__order_value_eur_30d", lambda value: value * 1.5, Cause.MISMATCH),
+        ("customer_orders__order_value_eur_30d", lambda value: float(int(value)), Cause.DTYPE),
+        ("order_age__order_age_s", lambda value: value + 1, Cause.MISMATCH),
+    ],
+)
+def test_a_changed_value_is_named_beside_the_lag(served, name, change, cause):
+    _, predictions, _ = served
+    usual = explained(served)
+    values = predictions[name].to_pylist()
+    place = next(i for i, value in enumerate(values) if value and value % 1)
+
+    report = explained(served, replaced(predictions, name, place, change(values[place])))
+
+    assert report.unexpected == {cause: 1}
+    assert report.causes.get(Cause.LAG, 0) in (usual.causes[Cause.LAG], usual.causes[Cause.LAG] - 1)
+    first = report.columns[0]
+    (example,) = [example for example in first.examples if example.cause is cause]
+    assert (first.column, example.prediction_id) == (name, predictions["prediction_id"][place].as_py())
+
+
+def test_a_row_that_was_lost_online_is_named(served):
+    _, predictions, _ = served
+    status = predictions["served__region_sales__status"].to_pylist()
+    place = max(i for i, value in enumerate(status) if value == "present")
+    lost = replaced(predictions, "served__region_sales__status", place, "not_found")
+    for what in ("event_timestamp", "created_timestamp"):
+        lost = replaced(lost, f"served__region_sales__{what}", place, None)
+    lost = replaced(lost, "region_sales__sales_y", place, None)
+
+    assert explained(served, lost).unexpected == {Cause.MISSING_ONLINE: 1}
+
+
+def test_no_predictions_have_no_skew_to_explain(served):
+    _, predictions, _ = served
+
+    assert explained(served, predictions.slice(0, 0)).rows == 0
