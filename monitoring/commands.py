@@ -1,7 +1,6 @@
 """``knownat monitor``: judge a window of what a model answered."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from knownat.clock import Clock, from_us, open_clock
+from knownat.clock import Clock, from_us
 from knownat.contract.model_spec import read_spec
 from knownat.contract.workspace import Workspace
 from monitoring.pipeline import INDEX, PAGE, WindowReport, monitor_window
 from monitoring.summary import Level
+from monitoring.times import chosen_window, clock_of
 from monitoring.windows import Window, due_windows
 
 _COLOURS = {Level.OK: "green", Level.WATCH: "yellow", Level.ALERT: "bold red"}
@@ -48,7 +48,7 @@ def monitor(
 
     Example: knownat monitor late_arrival --start 2013-10-15T04:00:00Z --end 2013-10-16T04:00:00Z
     """
-    workspace, opened = Workspace.at(repo), _clock(clock)
+    workspace, opened = Workspace.at(repo), clock_of(clock)
     windows = _windows(workspace, model, start, end, opened)
     reports = []
     for window in windows:
@@ -67,29 +67,10 @@ def monitor(
 def _windows(
     workspace: Workspace, model: str, start: str | None, end: str | None, clock: Clock
 ) -> list[Window]:
-    if (start is None) != (end is None):
-        raise typer.BadParameter("give both --start and --end, or neither")
-    if start is None or end is None:
-        return due_windows(from_us(clock.now_us()), read_spec(workspace.model_file(model)).monitoring)
-    try:
-        return [Window(_time("--start", start), _time("--end", end))]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _time(option: str, text: str) -> datetime:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option} '{text}' is not a time; write 2013-10-15T04:00:00Z") from error
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-
-
-def _clock(text: str) -> Clock:
-    try:
-        return open_clock(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    window = chosen_window(start, end)
+    if window is not None:
+        return [window]
+    return due_windows(from_us(clock.now_us()), read_spec(workspace.model_file(model)).monitoring)
 
 
 def _document(report: WindowReport) -> dict[str, object]:

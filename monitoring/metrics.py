@@ -22,7 +22,6 @@ _NAMES = {
     "rmse": "Root mean squared error",
     "pinball": "Pinball loss",
 }
-_OF_MANY_SCORES = frozenset({"accuracy"})
 
 
 def display_name(metric: str) -> str:
@@ -31,10 +30,10 @@ def display_name(metric: str) -> str:
 
 
 def measurable(task: Task) -> tuple[str, ...]:
-    """Name the metrics of a task that one label and one score a row suffice for."""
-    return tuple(
-        name for name, (_, tasks) in METRICS.items() if task in tasks and name not in _OF_MANY_SCORES
-    )
+    """Name the metrics of a task that one label and one score a row suffice for; a score a class is none."""
+    if task == "multiclass":
+        return ()
+    return tuple(name for name, (_, tasks) in METRICS.items() if task in tasks)
 
 
 def measure_all(

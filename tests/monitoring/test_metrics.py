@@ -10,7 +10,7 @@ SCORE = np.clip(np.round(0.3 * LABEL + 0.5 * random.random(2_000), 2), 0, 1)
 
 
 def test_what_needs_a_score_a_class_is_not_measured():
-    assert measurable("multiclass") == ("log_loss",)
+    assert measurable("multiclass") == ()
     assert measurable("regression") == ("mae", "rmse")
     assert display_name("rmse") == "Root mean squared error"
 

@@ -275,3 +275,50 @@ def test_no_predictions_have_no_skew_to_explain(served):
     _, predictions, _ = served
 
     assert explained(served, predictions.slice(0, 0)).rows == 0
+
+
+def run_skew(workspace, *arguments):
+    import typer
+    from typer.testing import CliRunner
+
+    from monitoring.skew_commands import skew
+
+    app = typer.Typer()
+    app.command()(skew)
+    window = ["--start", "2024-03-29", "--end", "2024-04-20"]
+    return CliRunner().invoke(
+        app, ["churn", "--repo", str(workspace.repo), *window, *arguments], env={"COLUMNS": "200"}
+    )
+
+
+def test_the_command_tells_lag_from_what_is_to_mend_by_its_exit_code(served):
+    import json
+
+    import pyarrow.parquet as pq
+
+    workspace, predictions, _ = served
+    folder = workspace.predictions / "churn" / "1"
+    folder.mkdir(parents=True)
+    name = "customer_orders__order_value_eur_30d"
+    values = predictions[name].to_pylist()
+    place = next(i for i, value in enumerate(values) if value)
+
+    pq.write_table(predictions, folder / "segment-a.parquet")
+    usual = run_skew(workspace, "--json", "--exact")
+    pq.write_table(replaced(predictions, name, place, values[place] * 1.5), folder / "segment-a.parquet")
+    broken = run_skew(workspace, "--exact")
+    sampled = run_skew(workspace, "--json", "--rows", "50")
+
+    assert usual.exit_code == 0, usual.output
+    document = json.loads(usual.stdout)
+    assert (document["exact"], document["rows"], list(document["causes"])) == (
+        True,
+        560,
+        ["materialization_lag"],
+    )
+    assert broken.exit_code == 1
+    assert "true_mismatch" in broken.stdout
+    assert "560 of 560 predictions (all)" in " ".join(broken.stdout.split())
+    document = json.loads(sampled.stdout)
+    assert (document["exact"], document["asked"]) == (False, 560)
+    assert document["rows"] <= 50
