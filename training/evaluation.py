@@ -10,10 +10,10 @@ import pyarrow as pa
 from knownat.contract.model_spec import METRICS, ModelSpec
 from knownat.contract.release import Interval
 from knownat.errors import ConfigError
+from knownat.scoring.metrics import intervals, measure
 from training.calibration import Group, calibration
 from training.dataset import Vector
 from training.examples import EVENT_TIMESTAMP
-from training.metrics import intervals, measure
 from training.slices import Slices, measure_slices
 from training.split import microseconds
 

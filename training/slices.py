@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from knownat.contract.model_spec import ModelSpec, Slice
 from knownat.errors import SchemaMismatch
+from knownat.scoring.metrics import measure
 from training.dataset import Vector
-from training.metrics import measure
 
 MOST_GROUPS = 50
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from knownat.contract.model_spec import ModelSpec
+from knownat.scoring.metrics import auc
 from training.dataset import Vector
-from training.metrics import auc
 
 _BINS = 32
 _PRIOR_ROWS = 10.0

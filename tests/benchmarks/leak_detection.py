@@ -16,13 +16,13 @@ from rich.progress import track
 from rich.table import Table
 
 from knownat.contract.model_spec import read_spec
+from knownat.scoring.metrics import auc
 from knownat.stores.pipelines import build_features
 from tests.training.histories import join_with_evidence, write_history
 from training.dataset import lay_out
 from training.drawing import Line, draw_lines
 from training.examples import read_examples
 from training.future import choose_instants, probe_future
-from training.metrics import auc
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect
 

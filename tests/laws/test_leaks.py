@@ -3,6 +3,7 @@
 import pytest
 
 from knownat.contract.model_spec import read_spec
+from knownat.scoring.metrics import auc
 from knownat.stores.pipelines import build_features
 from tests.soak import scale
 from tests.training.histories import LEAKS, join, join_with_evidence, write_history
@@ -10,7 +11,6 @@ from training.certificate import certify
 from training.dataset import lay_out
 from training.examples import read_examples
 from training.future import choose_instants, probe_future
-from training.metrics import auc
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect
 

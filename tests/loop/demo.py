@@ -27,6 +27,7 @@ from knownat.contract.log_reader import read_labels, read_predictions
 from knownat.contract.model_spec import read_spec
 from knownat.contract.release import Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
+from knownat.scoring.metrics import auc
 from knownat.scoring.scorer import Scorer
 from knownat.stores.history import historical_frame
 from knownat.stores.materialization import materialize
@@ -36,7 +37,6 @@ from tests.loop.demo_table import print_table
 from tests.loop.replay import Replay, Replayed, Stream
 from tests.loop.scorer_process import running_scorer
 from training.examples import read_examples
-from training.metrics import auc
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("late_arrival", "minutes_late")

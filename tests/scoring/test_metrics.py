@@ -4,7 +4,7 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.metrics import auc, intervals, measure
+from knownat.scoring.metrics import auc, intervals, measure, weigh
 
 
 def answers(rows=500, *, seed=1):
@@ -89,3 +89,29 @@ def test_days_that_go_wrong_together_widen_the_interval():
 def test_an_undefined_metric_is_nan_and_no_number():
     found = intervals(["auc"], np.ones(30), np.linspace(0, 1, 30), blocks=np.arange(30))["auc"]
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [
+        ("auc", reference.roc_auc_score),
+        ("average_precision", reference.average_precision_score),
+        ("log_loss", reference.log_loss),
+        ("brier", reference.brier_score_loss),
+        ("mae", reference.mean_absolute_error),
+        ("rmse", reference.root_mean_squared_error),
+    ],
+)
+def test_weighted_metrics_are_those_of_the_reference(metric, wanted):
+    labels, scores = answers()
+    weights = np.random.default_rng(6).integers(0, 4, len(labels)).astype(float)
+    found = weigh(metric, labels, scores)(weights)
+    assert found == pytest.approx(wanted(labels, scores, sample_weight=weights), rel=1e-9)
+
+
+def test_a_calibrated_score_has_little_calibration_error():
+    dice = np.random.default_rng(7)
+    scores = dice.random(50_000)
+    labels = (dice.random(50_000) < scores).astype(float)
+    assert measure("ece", labels, scores) < 0.01
+    assert measure("ece", labels, scores / 2) == pytest.approx(0.25, abs=0.01)

@@ -1,4 +1,7 @@
-"""Metrics with intervals: every metric takes a weight a row, so that a bootstrap is a set of weights."""
+"""Metrics with intervals: every metric takes a weight a row, so that a bootstrap is a set of weights.
+
+Training, gates and monitoring measure with these and no others.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -32,8 +35,13 @@ def measure(metric: str, labels: Vector, scores: Vector, *, quantile: float | No
     Scores have shape (n,), or (n, classes) for a multiclass metric. NaN where the metric is not
     defined, such as the AUC of a single class.
     """
-    labels = np.asarray(labels, dtype=np.float64)
-    return _METRICS[metric](labels, np.asarray(scores, dtype=np.float64), quantile)(np.ones(len(labels)))
+    return weigh(metric, labels, scores, quantile=quantile)(np.ones(len(labels)))
+
+
+def weigh(metric: str, labels: Vector, scores: Vector, *, quantile: float | None = None) -> Weighted:
+    """Prepare one metric of these labels and scores for many sets of weights: rows are sorted once."""
+    wanted = np.asarray(labels, dtype=np.float64)
+    return _METRICS[metric](wanted, np.asarray(scores, dtype=np.float64), quantile)
 
 
 def intervals(
@@ -52,7 +60,7 @@ def intervals(
     from; then rows are drawn.
     """
     labels = np.asarray(labels, dtype=np.float64)
-    weights = list(_draws(blocks, replicates))
+    weights = list(draw_weights(blocks, replicates=replicates))
     results = {}
     for metric in dict.fromkeys(metrics):
         weighted = _METRICS[metric](labels, scores, quantile)
@@ -63,7 +71,8 @@ def intervals(
     return results
 
 
-def _draws(blocks: npt.NDArray[np.int64], replicates: int) -> Iterable[Vector]:
+def draw_weights(blocks: npt.NDArray[np.int64], *, replicates: int = REPLICATES) -> Iterable[Vector]:
+    """Draw blocks again and again, the same on every run; a weight says how often its row was drawn."""
     _, block = np.unique(blocks, return_inverse=True)
     count = int(block.max()) + 1 if len(block) else 0
     if count < _FEWEST_BLOCKS:
