@@ -22,6 +22,7 @@ from knownat.errors import RepoError, RetrievalTimeout, RowsNotConserved
 from knownat.stores.deadline import Stop, within
 from knownat.stores.examples import FrameExamples
 from knownat.stores.offline import AsOfOfflineStore
+from knownat.stores.parquet_writes import staged
 from knownat.stores.retrieval import AsOfRetrievalJob, TableJob, Wanted
 from tests.stores import shop
 from tests.stores.made_store import PLACE, make_store, rows, source, view, write
@@ -115,6 +116,22 @@ def test_a_dataset_whose_time_is_up_is_not_written(store: FeatureStore, tmp_path
         TableJob(step, store.config).persist(storage, allow_overwrite=True, timeout=0.05)
     assert target.read_bytes() == b"before"
     assert not [*tmp_path.glob(".*saved*")]
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows"])
+def test_a_file_whose_time_ran_out_while_it_was_written_is_not_put_in_place(
+    tmp_path: Path, name: str
+) -> None:
+    stop = Stop()
+
+    def write_too_slowly() -> None:
+        with staged(tmp_path / name, stop) as place:
+            pq.write_table(rows(["a"], [1], [1]), place)
+            assert stop.ask()
+
+    with pytest.raises(RetrievalTimeout):
+        write_too_slowly()
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_deadline_waits_for_a_last_step_that_has_begun() -> None:
@@ -225,6 +242,11 @@ def test_rows_pushed_into_partitions_lie_in_their_folders(tmp_path: Path) -> Non
     asked = pd.DataFrame({"place": ["a", "b", "c/d"], "event_timestamp": [shop.at(9)] * 3})
     found = store.get_historical_features(entity_df=asked, features=AMOUNT).to_df()
     assert found["amount"].tolist() == [1, 6, 5]
+    every = AsOfOfflineStore.pull_all_from_table_or_query(
+        store.config, source("data"), ["place"], ["amount"], "event_timestamp"
+    ).to_df()
+    assert sorted(every["amount"]) == [1, 1, 4, 5, 6, 7]
+    assert every["amount"][every["place"].isna()].tolist() == [7]
     folders = sorted(folder.name for folder in (tmp_path / "data").iterdir())
     assert folders == ["place=__HIVE_DEFAULT_PARTITION__", "place=a", "place=b", "place=c%2Fd"]
     assert (
