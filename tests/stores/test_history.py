@@ -31,12 +31,16 @@ def test_every_feature_equals_brute_force_in_the_examples_order(repo: Repo) -> N
     types = dict(zip(names, ["int64", "float64", "string", "bool", "int64"], strict=True))
     two_days = 2 * 86_400_000_000
     for i, now in enumerate(times):
-        row, expired = as_of(orders, asked["customer_id"][i].as_py(), types=types, asked=now, known=now, ttl=two_days)
+        row, expired = as_of(
+            orders, asked["customer_id"][i].as_py(), types=types, asked=now, known=now, ttl=two_days
+        )
         seen = row.values if row and not expired else dict.fromkeys(names)
         for name in names[:-1]:
             assert frame[f"customer_orders__{name}"][i].as_py() == seen[name]
         age = frame["order_age__order_age_s"][i].as_py()
         last = seen["last_order_us"]
         assert age != age if last is None else age == (asked["question_us"][i].as_py() - last) / 1e6
-        row, _ = as_of(sales, asked["home_region"][i].as_py(), types={"sales_y": "int64"}, asked=now, known=now, ttl=0)
+        row, _ = as_of(
+            sales, asked["home_region"][i].as_py(), types={"sales_y": "int64"}, asked=now, known=now, ttl=0
+        )
         assert frame["region_sales__sales_y"][i].as_py() == (row.values["sales_y"] if row else None)
