@@ -4,7 +4,8 @@ Only views that declare such a feature pay for it: their rows pass through Pytho
 executors need this package and Feast.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 from feast.feature_view import FeatureView
@@ -28,18 +29,22 @@ def with_bytes(
         return rows, columns
     added = [tp.StructField(column, tp.BinaryType()) for column in columns.values()]
     schema = tp.StructType([*rows.schema.fields, *added])
-    return rows.mapInArrow(_serialise(view.to_proto().SerializeToString(), columns), schema), columns
+    return rows.mapInArrow(_Serialise(view.to_proto().SerializeToString(), columns), schema), columns
 
 
-def _serialise(view: bytes, columns: dict[str, str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    def add(batches: Batches) -> Iterator[pa.RecordBatch]:
-        declared = FeatureView.from_proto(FeatureViewProto.FromString(view))
-        declared.features = [field for field in declared.features if field.name in columns]
+@dataclass(frozen=True)
+class _Serialise:
+    """What an executor does; a class, since a function's closure cannot carry Feast's messages."""
+
+    view: bytes
+    columns: dict[str, str]
+
+    def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
+        declared = FeatureView.from_proto(FeatureViewProto.FromString(self.view))
+        declared.features = [field for field in declared.features if field.name in self.columns]
         for batch in batches:
             table = pa.Table.from_batches([batch])
             packed = packed_features(declared, table)
-            for name, column in columns.items():
+            for name, column in self.columns.items():
                 table = table.append_column(column, packed[name].cast(pa.binary()))
             yield from table.to_batches()
-
-    return add

@@ -18,6 +18,8 @@ PINNED = {
     "spark.sql.parquet.binaryAsString": "false",
     "spark.sql.parquet.int96AsTimestamp": "true",
     "spark.sql.legacy.parquet.nanosAsLong": "false",
+    # "01" in a folder's name is text until something declares it a number.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     "spark.sql.execution.arrow.useLargeVarTypes": "false",
 }
 
