@@ -1,5 +1,6 @@
-"""Rows of columns, picked by number: the cheapest way for each kind of column."""
+"""Rows of a table by their position, read a few columns and a slice of rows at a time."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,8 +8,15 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from knownat.stores.tables import as_series
+from knownat.errors import RepoError
+from knownat.stores.tables import FeatureTable, as_series, check_columns
 
+Positions = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+
+MOST_ROWS = 16_000_000
+"""How many rows of a table are read at once if nobody says so: about two gigabytes with their keys."""
+
+_READ_VALUES = 1 << 20
 _PLAIN = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
     *(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
@@ -27,22 +35,84 @@ class Picked:
     _numbers: list[pl.Series] = field(default_factory=list)
 
     @classmethod
-    def of(cls, rows: npt.NDArray[np.integer], found: npt.NDArray[np.bool_]) -> "Picked":
-        """Pick ``rows``, and null where nothing was found."""
-        every = bool(found.all())
-        valid = None if every else pa.py_buffer(np.packbits(found, bitorder="little"))
-        return cls(rows.astype(np.intp, copy=False), found, valid)
+    def of(cls, rows: npt.NDArray[np.integer]) -> "Picked":
+        """Pick these rows, and null for -1."""
+        found = rows >= 0
+        if found.all():
+            return cls(rows.astype(np.intp, copy=False), found, None)
+        valid = pa.py_buffer(np.packbits(found, bitorder="little"))
+        return cls(np.maximum(rows, 0).astype(np.intp, copy=False), found, valid)
 
     def of_column(self, column: pl.Series) -> pl.Series:
         """Pick from a column."""
-        if isinstance(column.dtype, _PLAIN) and not column.null_count() and len(column):
+        if column.is_empty():
+            return column.extend_constant(None, len(self.rows))
+        if isinstance(column.dtype, _PLAIN) and not column.null_count():
             values = column.to_physical().to_numpy()
             # The nulls of all columns of a table share their bits.
             taken = as_series(np.take(values, self.rows, mode="clip"), valid=self.valid)
             return taken.cast(column.dtype).alias(column.name)
         if not self._numbers:
-            numbers = as_series(self.rows.astype(np.uint32), valid=self.valid)
-            self._numbers.append(numbers)
-        return (
-            column.gather(self._numbers[0]) if len(column) else column.extend_constant(None, len(self.rows))
-        )
+            self._numbers.append(as_series(self.rows.astype(np.uint32), valid=self.valid))
+        return column.gather(self._numbers[0])
+
+
+def read_columns(
+    table: FeatureTable, names: Sequence[str], positions: Positions, *, most_rows: int = MOST_ROWS
+) -> Iterator[pl.Series]:
+    """Read rows of a table by position, null for -1; one column after the other.
+
+    Raises
+    ------
+    RepoError
+        If the table lacks a column, or was rewritten since its rows were found.
+    """
+    check_columns(table, names)
+    found = positions >= 0
+    low, high = (int(positions[found].min()), int(positions.max()) + 1) if found.any() else (0, 0)
+    parts = _Parts(table, positions, low, high, most_rows)
+    at_once = max(1, _READ_VALUES // max(1, min(high - low, most_rows)))
+    for start in range(0, len(names), at_once):
+        yield from parts.read(names[start : start + at_once])
+
+
+class _Parts:
+    """The part of a table that has the rows, in slices of ``most_rows``."""
+
+    def __init__(
+        self, table: FeatureTable, positions: Positions, low: int, high: int, most_rows: int
+    ) -> None:
+        self._table = table
+        self._rows = table.rows if table.origin is None else table.origin
+        if high - low <= most_rows:
+            self._slices = [(low, high - low, Picked.of(np.where(positions >= 0, positions - low, -1)))]
+            self._final: Picked | None = None
+            return
+        order = np.argsort(positions, kind="stable")[int((positions < 0).sum()) :]
+        sorted_positions = positions[order]
+        self._slices = []
+        for at in range(low, high, most_rows):
+            first, last = np.searchsorted(sorted_positions, [at, at + most_rows])
+            if first < last:
+                size = min(most_rows, high - at)
+                self._slices.append((at, size, Picked.of(sorted_positions[first:last] - at)))
+        places = np.full(len(positions), -1, dtype=np.int64)
+        places[order] = np.arange(len(order))
+        self._final = Picked.of(places)
+
+    def read(self, names: Sequence[str]) -> Iterator[pl.Series]:
+        pieces: dict[str, list[pl.Series]] = {name: [] for name in names}
+        for at, size, picked in self._slices:
+            columns = self._rows.slice(at, size).select(names).collect()
+            self._check_unchanged()
+            for name in names:
+                pieces[name].append(picked.of_column(columns[name]))
+        for some in pieces.values():
+            yield some[0] if self._final is None else self._final.of_column(pl.concat(some))
+
+    def _check_unchanged(self) -> None:
+        if self._table.unchanged is not None and not self._table.unchanged():
+            raise RepoError(
+                f"{self._table.name}: its table was rewritten while it was read. Ask again; a table that "
+                "is written often is better a folder, to which files are added."
+            )

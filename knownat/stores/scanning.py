@@ -79,8 +79,12 @@ class Opened:
         return cls(location, objects, lambda: _counts(location, objects) == counts)
 
 
-def scan_files(opened: Opened, declared: Declared | None = None) -> pl.LazyFrame:
+def scan_files(
+    opened: Opened, declared: Declared | None = None, *, number: str | None = None
+) -> pl.LazyFrame:
     """Read the files of a source lazily; nothing but their headers is read now.
+
+    ``number`` names a column to hold each row's number, if any: counted while the files are read.
 
     Raises
     ------
@@ -88,7 +92,8 @@ def scan_files(opened: Opened, declared: Declared | None = None) -> pl.LazyFrame
         If their columns do not fit together, or a CSV has no declared types.
     """
     if opened.location.csv:
-        return _scan_csv(opened, declared)
+        rows = _scan_csv(opened, declared)
+        return rows.with_row_index(number) if number else rows
     location, files = opened.location, opened.files
     partitions = _partition_types(opened, declared or {})
     # One by one, the headers of many objects would take long; the engine tells if they differ.
@@ -105,7 +110,10 @@ def scan_files(opened: Opened, declared: Declared | None = None) -> pl.LazyFrame
             part.select(_as_common(target, {*dict(schema), *partitions}))
             for part, schema in zip(parts, alike, strict=True)
         ]
-    return pl.concat(parts).with_columns(_typed(location, name, kind) for name, kind in partitions.items())
+    rows = pl.concat(parts) if len(parts) > 1 else parts[0]
+    # A row is numbered by the scan itself only if nothing comes between.
+    rows = rows.with_row_index(number) if number else rows
+    return rows.with_columns(_typed(location, name, kind) for name, kind in partitions.items())
 
 
 def partition_names(opened: Opened) -> list[str]:

@@ -19,7 +19,7 @@ from knownat.errors import RepoError
 from knownat.stores.feast_types import packed_features, packed_types
 from knownat.stores.locations import locate
 from knownat.stores.scanning import Declared, Opened, csv_schema, scan_files
-from knownat.stores.tables import FeatureTable
+from knownat.stores.tables import POSITION, FeatureTable
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -35,9 +35,10 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
     source = batch_source(view)
     mapping = dict(source.field_mapping or {})
     opened = Opened.now(locate(source, config))
-    rows = scan_files(opened, declared_types(view))
-    if renames := {old: new for old, new in mapping.items() if old in rows.collect_schema()}:
-        rows = rows.rename(renames)
+    declared = declared_types(view)
+    rows, origin = scan_files(opened, declared, number=POSITION), scan_files(opened, declared)
+    if renames := {old: new for old, new in mapping.items() if old in origin.collect_schema()}:
+        rows, origin = rows.rename(renames), origin.rename(renames)
     return FeatureTable(
         name=view.name,
         rows=rows,
@@ -49,6 +50,7 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         types=packed_types(view),
         serialise=lambda rows: pa.table(packed_features(view, rows)),
         unchanged=opened.unchanged,
+        origin=origin,
     )
 
 

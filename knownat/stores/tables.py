@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +13,6 @@ from knownat.errors import RepoError
 EVENT_US, CREATED_US, VISIBLE_US = "__event_us", "__created_us", "__visible_us"
 POSITION = "__position"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 
@@ -29,6 +26,9 @@ class FeatureTable:
     them; one that is not declared follows from its column. ``serialise`` turns the columns of
     opaque types into bytes. ``unchanged`` tells whether the files are still those that were opened: a
     table is read in several steps. A table without a created column was known when it happened.
+
+    ``rows`` may carry each row's ``POSITION`` in ``origin``, which then holds the same columns for
+    every row of the source: numbered as they are read, rows can still be filtered in the files.
     """
 
     name: str
@@ -40,6 +40,13 @@ class FeatureTable:
     types: Mapping[str, str] = field(default_factory=dict)
     serialise: Callable[[pa.Table], pa.Table] | None = None
     unchanged: Callable[[], bool] | None = None
+    origin: pl.LazyFrame | None = None
+
+    def numbered(self) -> "FeatureTable":
+        """Return the table with the ``POSITION`` of each row."""
+        if self.origin is not None:
+            return self
+        return replace(self, rows=self.rows.with_row_index(POSITION), origin=self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,7 @@ def read_rows(
     RepoError
         If a column is missing, or a time or key cannot be used exactly.
     """
-    rows = _collect(table, table.rows, features, window, only)
+    rows = _collect(table, features, window, only)
     visible = pl.max_horizontal(EVENT_US, CREATED_US) if window.created_cutoff else pl.col(EVENT_US)
     return rows.with_columns(visible.alias(VISIBLE_US))
 
@@ -74,23 +81,19 @@ def read_times(table: FeatureTable, window: Window, *, only: pl.DataFrame | None
 
     Raises the same as :func:`read_rows`.
     """
-    return _collect(table, table.rows.with_row_index(POSITION), (POSITION,), window, only)
+    return _collect(table.numbered(), (POSITION,), window, only)
 
 
 def _collect(
-    table: FeatureTable,
-    rows: pl.LazyFrame,
-    columns: Sequence[str],
-    window: Window,
-    only: pl.DataFrame | None,
+    table: FeatureTable, columns: Sequence[str], window: Window, only: pl.DataFrame | None
 ) -> pl.DataFrame:
-    schema = rows.collect_schema()
+    schema = table.rows.collect_schema()
     created = table.created or table.event
     wanted = [*dict.fromkeys([*table.keys, *columns])]
-    check_columns(table, [name for name in wanted if name != POSITION])
+    check_columns(table, wanted)
     keys = [pl.col(name).cast(key_type(name, schema[name], where=table.name)) for name in table.keys]
     rest = [name for name in wanted if name not in table.keys]
-    lazy = rows.filter(*_window_filters(schema, table.event, created, window))
+    lazy = table.rows.filter(*_window_filters(schema, table.event, created, window))
     lazy = lazy.select(*keys, *rest, pl.col(table.event).alias(EVENT_US), pl.col(created).alias(CREATED_US))
     if table.keys:
         lazy = lazy.drop_nulls(table.keys)
@@ -117,6 +120,20 @@ def within(table: FeatureTable, window: Window) -> FeatureTable:
         raise RepoError(f"{table.name}: its table has no column {missing}; it has {sorted(schema)}.")
     filters = _window_filters(schema, table.event, created, window)
     return replace(table, rows=table.rows.filter(*filters))
+
+
+def visible_us(table: FeatureTable, *, created_cutoff: bool) -> pl.Expr:
+    """Express when a row became visible, in microseconds; a null time does not count here.
+
+    Raises
+    ------
+    RepoError
+        If a column of times holds no timestamps.
+    """
+    schema = table.rows.collect_schema()
+    created = table.created or table.event
+    event_us = _microseconds(schema, table.event)
+    return pl.max_horizontal(event_us, _microseconds(schema, created)) if created_cutoff else event_us
 
 
 def check_columns(table: FeatureTable, names: Sequence[str]) -> None:
@@ -194,17 +211,24 @@ def _window_filters(schema: pl.Schema, event: str, created: str, window: Window)
 
 
 def _after(schema: pl.Schema, name: str, microseconds: int) -> pl.Expr:
-    kind = schema[name]
-    if not isinstance(kind, pl.Datetime):
-        raise RepoError(f"Column '{name}' holds {kind}, not timestamps. Write it as timestamp[us, tz=UTC].")
+    kind = _moments(schema, name)
     if kind.time_unit != "us":
         ticks = pl.col(name).to_physical()
         # One microsecond more or less of a coarser or finer unit, without a rounding division.
         return ticks > microseconds * 1_000 if kind.time_unit == "ns" else ticks * 1_000 > microseconds
-    utc = _EPOCH + timedelta(microseconds=microseconds)
-    zone = kind.time_zone
-    moment = utc.astimezone(ZoneInfo(zone)) if zone else utc.replace(tzinfo=None)
-    return pl.col(name) > pl.lit(moment, dtype=kind)
+    return pl.col(name) > pl.lit(microseconds, dtype=pl.Int64).cast(kind)
+
+
+def _microseconds(schema: pl.Schema, name: str) -> pl.Expr:
+    unit, ticks = _moments(schema, name).time_unit, pl.col(name).to_physical()
+    return {"ns": ticks // 1_000, "us": ticks, "ms": ticks * 1_000}[unit]
+
+
+def _moments(schema: pl.Schema, name: str) -> pl.Datetime:
+    kind = schema[name]
+    if not isinstance(kind, pl.Datetime):
+        raise RepoError(f"Column '{name}' holds {kind}, not timestamps. Write it as timestamp[us, tz=UTC].")
+    return kind
 
 
 def as_series(values: npt.NDArray[np.generic], *, valid: pa.Buffer | None = None) -> pl.Series:

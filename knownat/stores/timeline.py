@@ -38,9 +38,15 @@ class Times:
     cutoff: bool
     """Whether a row is visible from its created time, and not already from its event."""
 
-    def at(self, rows: Numbers) -> "Times":
+    def at(self, rows: Numbers | npt.NDArray[np.intp]) -> "Times":
         """Choose rows."""
         return Times(self.codes[rows], self.event_us[rows], self.created_us[rows], self.cutoff)
+
+    def and_then(self, others: "Times") -> "Times":
+        """Put other rows behind these."""
+        codes = np.concatenate([self.codes, others.codes])
+        event_us = np.concatenate([self.event_us, others.event_us])
+        return Times(codes, event_us, np.concatenate([self.created_us, others.created_us]), self.cutoff)
 
 
 @dataclass(frozen=True)

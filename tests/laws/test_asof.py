@@ -50,6 +50,8 @@ QUESTIONS = st.lists(st.tuples(KEYS | st.just(4) | st.none(), INSTANTS, INSTANTS
     crowded_questions
 )
 TTLS = st.sampled_from([0, 1, 3, 10])
+# How many rows may be in memory at once: from one instant at a time to all of them.
+LIMITS = st.sampled_from([1, 4, 20, 10**6])
 
 VALUE_TYPES = {"count": pl.Int64(), "mean": pl.Float64(), "name": pl.String(), "list": pl.List(pl.Float64())}
 PACKED_TYPES = {"count": "int64", "mean": "float64", "name": "string", "list": "list<float64>"}
@@ -107,17 +109,19 @@ def check(found: AsOf, expected: list[tuple[Row | None, bool]]) -> None:
             assert same(value, row.values[name] if row and not expired else None), (place, name)
 
 
-@given(HISTORIES, QUESTIONS, TTLS)
-def test_the_join_equals_brute_force(history: list[Row], questions: list[Any], ttl: int) -> None:
-    found = ask(history, questions, known_at="until", ttl_us=ttl, find_expired=True)
+@given(HISTORIES, QUESTIONS, TTLS, LIMITS)
+def test_the_join_equals_brute_force(
+    history: list[Row], questions: list[Any], ttl: int, most_rows: int
+) -> None:
+    found = ask(history, questions, known_at="until", ttl_us=ttl, find_expired=True, most_rows=most_rows)
     check(found, [as_of(history, k, types=PACKED_TYPES, asked=t, known=u, ttl=ttl) for k, t, u in questions])
 
 
-@given(HISTORIES, QUESTIONS, TTLS)
+@given(HISTORIES, QUESTIONS, TTLS, LIMITS)
 def test_without_the_cut_off_a_row_is_visible_from_its_event(
-    history: list[Row], questions: list[Any], ttl: int
+    history: list[Row], questions: list[Any], ttl: int, most_rows: int
 ) -> None:
-    found = ask(history, questions, ttl_us=ttl, created_cutoff=False, find_expired=True)
+    found = ask(history, questions, ttl_us=ttl, created_cutoff=False, find_expired=True, most_rows=most_rows)
     expected = [
         as_of(history, k, types=PACKED_TYPES, asked=t, known=t, ttl=ttl, created_cutoff=False)
         for k, t, _ in questions
@@ -125,11 +129,11 @@ def test_without_the_cut_off_a_row_is_visible_from_its_event(
     check(found, expected)
 
 
-@given(HISTORIES, QUESTIONS, TTLS)
+@given(HISTORIES, QUESTIONS, TTLS, LIMITS)
 def test_leaving_expired_rows_unread_gives_the_same_values(
-    history: list[Row], questions: list[Any], ttl: int
+    history: list[Row], questions: list[Any], ttl: int, most_rows: int
 ) -> None:
-    lean = ask(history, questions, ttl_us=ttl)
+    lean = ask(history, questions, ttl_us=ttl, most_rows=most_rows)
     assert lean.values.equals(ask(history, questions, ttl_us=ttl, find_expired=True).values)
 
 
