@@ -2,16 +2,19 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from knownat.contract.model_spec import Baseline, ModelSpec
 from training.dataset import Dataset, Vector
+from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
 from training.fit import fit
 
 logger = logging.getLogger(__name__)
@@ -20,9 +23,48 @@ _LARGEST_SCALED = 10.0
 _ITERATIONS = 200
 
 
-def predict_baselines(data: Dataset, spec: ModelSpec) -> dict[str, Vector]:
-    """Fit each baseline the model names and predict the test side."""
-    return {name: _BASELINES[name](data, spec) for name in spec.baselines}
+def predict_baselines(data: Dataset, spec: ModelSpec, questions: pa.Table) -> dict[str, Vector]:
+    """Fit each baseline the model names and predict the test side; ``questions`` has a row a data row."""
+    return {
+        name: _last(data, spec, questions) if name == "last" else _BASELINES[name](data, spec)
+        for name in spec.baselines
+    }
+
+
+def _last(data: Dataset, spec: ModelSpec, questions: pa.Table) -> Vector:
+    """Predict from the last answer of the same subject that was known at the question.
+
+    A number is predicted as it is, and the mean of all where there is none yet. Of classes the shares
+    are predicted that followed such an answer among the rows that were fitted to.
+    """
+    before = last_known_answers(questions, spec.last_value_keys or tuple(spec.examples.keys))
+    test, fitted = data.fold.test, data.fold.fit
+    if spec.task not in ("binary", "multiclass"):
+        return np.where(np.isnan(before[test]), data.labels[fitted].mean(), before[test])
+    classes = int(data.labels.max()) + 1
+    # A row a last answer, the first for none; a column a class that followed it.
+    state = np.nan_to_num(before, nan=-1).astype(np.int64) + 1
+    counted = np.zeros((classes + 1, max(classes, 2)))
+    np.add.at(counted, (state[fitted], data.labels[fitted].astype(np.int64)), 1.0)
+    overall = counted.sum(axis=0) / counted.sum()
+    shares = (counted + overall) / (counted.sum(axis=1, keepdims=True) + 1)
+    return np.asarray(shares[state[test]][:, 1] if spec.task == "binary" else shares[state[test]])
+
+
+def last_known_answers(questions: pa.Table, keys: Sequence[str]) -> Vector:
+    """Return of each question the newest answer of the same keys that was known when it was asked."""
+    asked = pl.DataFrame(questions.select(list(dict.fromkeys([*keys, EVENT_TIMESTAMP])))).with_row_index(
+        "row"
+    )
+    told = pl.DataFrame(questions.select(list(dict.fromkeys([*keys, LABEL, LABEL_TIMESTAMP]))))
+    found = asked.sort(EVENT_TIMESTAMP).join_asof(
+        told.drop_nulls([LABEL, LABEL_TIMESTAMP]).sort(LABEL_TIMESTAMP),
+        left_on=EVENT_TIMESTAMP,
+        right_on=LABEL_TIMESTAMP,
+        by=list(keys),
+        check_sortedness=False,
+    )
+    return np.asarray(found.sort("row")[LABEL].to_numpy(), dtype=np.float64)
 
 
 def _prior(data: Dataset, spec: ModelSpec) -> Vector:

@@ -104,7 +104,8 @@ def _definitions(workspace: Workspace, spec: ModelSpec) -> Iterator[tuple[str, P
     """Name the files that decide what a value is; those of other models and what was built do not."""
     pipelines = (path for path in pipelines_folder(workspace.repo).rglob("*") if path.is_file())
     own = (workspace.model_file(spec.name), workspace.models / spec.examples.sql)
-    for path in (*workspace.repo.glob("*.py"), *pipelines, *own):
+    metrics = {workspace.models / each.function.partition(":")[0] for each in spec.custom_metrics}
+    for path in (*workspace.repo.glob("*.py"), *pipelines, *own, *sorted(metrics)):
         if "__pycache__" not in path.parts:
             yield path.relative_to(workspace.repo).as_posix(), path
 

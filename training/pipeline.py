@@ -1,5 +1,6 @@
 """The training flow, one line an arrow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -7,19 +8,23 @@ import numpy as np
 import pyarrow as pa
 
 from knownat.clock import Clock, from_us
-from knownat.contract.model_spec import ModelSpec, read_spec
+from knownat.contract.model_spec import COSTS, ModelSpec, read_spec
 from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
+from knownat.scoring.metrics import Custom
 from training.baselines import predict_baselines
 from training.certificate import Certificate, certify
+from training.costs import measure_costs
+from training.custom_metrics import load_custom_metrics
 from training.dataset import Dataset, Vector, lay_out
 from training.evaluation import Evaluation, evaluate
 from training.examples import LABEL, examples_of_both_sides, read_examples
-from training.fit import Rounds, fit
+from training.fit import Fitted, Rounds, fit
 from training.frame import Joined, join_again, join_features
 from training.future import choose_instants, probe_future
-from training.gates import judge, judge_certificate
+from training.gates import Measured, judge, judge_certificate
 from training.publishing import Made, publish
+from training.rival import compare_with_champion, find_champion
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect, too_good
 
@@ -62,9 +67,10 @@ def train(
     fitted = fit(data, spec, report=report)
     scores = fitted.predict(data.matrix)
     report("fit the baselines and measure", 0, 0)
-    evaluation = judge_scores(prepared, scores)
+    custom = load_custom_metrics(workspace, spec)
+    evaluation = judge_scores(prepared, scores, custom)
     certificate = prepared.certificate.suspecting(too_good(spec, evaluation.metrics[spec.metric].value))
-    gates = judge(spec.gates, evaluation.metrics, evaluation.baselines)
+    measured = measure_for_gates(workspace, prepared, fitted, scores, evaluation, custom=custom)
     made = Made(
         spec=spec,
         joined=prepared.joined,
@@ -73,7 +79,7 @@ def train(
         scores=scores,
         evaluation=evaluation,
         certificate=certificate,
-        gates=(*gates, judge_certificate(certificate)),
+        gates=(*judge(spec, measured), judge_certificate(certificate)),
     )
     report("write the release", 0, 0)
     return publish(workspace, made, version=version, created_at=from_us(clock.now_us()))
@@ -122,15 +128,52 @@ def search_for_leaks(workspace: Workspace, prepared: Prepared, report: Progress)
     return replace(prepared, certificate=certificate)
 
 
-def judge_scores(prepared: Prepared, scores: Vector) -> Evaluation:
+def judge_scores(prepared: Prepared, scores: Vector, custom: Mapping[str, Custom]) -> Evaluation:
     """Measure scores of every row, and the baselines, on the test side."""
-    data, test = prepared.data, prepared.data.fold.test
+    data, test, frame = prepared.data, prepared.data.fold.test, prepared.joined.frame
     return evaluate(
         prepared.spec,
-        prepared.joined.frame.take(test),
+        frame.take(test),
         labels=data.labels[test],
         scores=scores[test],
-        baselines=predict_baselines(data, prepared.spec),
+        baselines=predict_baselines(data, prepared.spec, frame),
+        custom=custom,
+    )
+
+
+def measure_for_gates(
+    workspace: Workspace,
+    prepared: Prepared,
+    fitted: Fitted,
+    scores: Vector,
+    evaluation: Evaluation,
+    *,
+    custom: Mapping[str, Custom],
+) -> Measured:
+    """Gather what the gates ask for; the champion and the costs are measured only if one does."""
+    spec, data, test = prepared.spec, prepared.data, prepared.data.fold.test
+    against = [gate.metric for gate in spec.gates if gate.not_worse_than is not None]
+    champion = find_champion(workspace, spec.name) if against else None
+    rival = None
+    if champion is not None:
+        rival = compare_with_champion(
+            workspace,
+            champion,
+            spec,
+            prepared.joined.frame.take(test),
+            labels=data.labels[test],
+            scores=scores[test],
+            metrics=against,
+            custom=custom,
+        )
+    costs = [gate.metric for gate in spec.gates if gate.metric in COSTS]
+    return Measured(
+        metrics=evaluation.metrics,
+        baselines=evaluation.baselines,
+        leads=evaluation.leads,
+        slices=evaluation.slices,
+        rival=rival,
+        costs=measure_costs(fitted, data.matrix[test], costs) if costs else {},
     )
 
 

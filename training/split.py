@@ -15,6 +15,7 @@ from knownat.errors import ConfigError
 from training.examples import EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP
 
 _NEVER = 2**63 - 1
+_DAY_US = 86_400_000_000
 
 Rows = npt.NDArray[np.int64]
 
@@ -80,6 +81,11 @@ def _sides(examples: pa.Table, time: TimeSplit) -> dict[str, npt.NDArray[np.bool
 def evenly(rows: Rows, most: int) -> Rows:
     """Pick at most ``most`` rows at equal distances, always the same ones."""
     return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+
+
+def days(questions: pa.Table) -> Rows:
+    """The day, in UTC, on which each question was asked."""
+    return microseconds(questions[EVENT_TIMESTAMP]) // _DAY_US
 
 
 def microseconds(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

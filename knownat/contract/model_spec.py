@@ -4,6 +4,7 @@ Strictly validated; every problem is reported at once, with the file's name.
 """
 
 import tomllib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,7 +17,7 @@ from knownat.errors import ConfigError
 Task = Literal["binary", "regression", "multiclass", "quantile"]
 InputDtype = Literal["int64", "float64", "string", "bool"]
 Direction = Literal["higher", "lower"]
-Baseline = Literal["prior", "static", "logistic", "median"]
+Baseline = Literal["prior", "last", "static", "logistic", "median"]
 
 # metric -> (which way is better, the tasks it belongs to)
 METRICS: dict[str, tuple[Direction, frozenset[str]]] = {
@@ -30,6 +31,9 @@ METRICS: dict[str, tuple[Direction, frozenset[str]]] = {
     "rmse": ("lower", frozenset({"regression"})),
     "pinball": ("lower", frozenset({"quantile"})),
 }
+
+COSTS = ("size_mb", "latency_us")
+"""What a gate may bound besides metrics: the model's bytes, and the CPU time of scoring one row."""
 
 _BASELINE_TASKS: dict[str, frozenset[str]] = {
     "logistic": frozenset({"binary", "multiclass"}),
@@ -109,18 +113,47 @@ class Lightgbm(_Section):
         return self
 
 
+class CustomMetric(_Section):
+    """A metric of the model's own: a function of labels, scores and row weights."""
+
+    name: Name
+    function: Annotated[str, Field(pattern=r"^[\w./-]+\.py:[A-Za-z_]\w*$")]
+    """``file.py:function`` beside the TOML; it takes three float arrays and returns a float."""
+    direction: Direction
+
+
 class Gate(_Section):
-    """A bound on a metric of the test window; ``baseline`` compares with one instead of a number."""
+    """One question that a release must pass, with exactly one bound.
+
+    ``at_least`` and ``at_most`` bound a metric of the test window, or of each large enough group of a
+    ``slice``. ``better_than`` names a baseline. ``not_worse_than`` compares with the champion on the
+    same rows: it may be at most ``by`` worse, with 95 % certainty.
+    """
 
     metric: str
     at_least: float | None = None
     at_most: float | None = None
     better_than: Baseline | None = None
+    not_worse_than: Literal["champion"] | None = None
+    by: Annotated[float, Field(ge=0)] = 0.0
+    slice: Text | None = None
+    surely: bool = False
+    """Judge the worse end of the 95 % interval instead of the value."""
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if sum(bound is not None for bound in (self.at_least, self.at_most, self.better_than)) != 1:
-            raise ValueError("a gate has exactly one of at_least, at_most, better_than")
+        bounds = (self.at_least, self.at_most, self.better_than, self.not_worse_than)
+        if sum(bound is not None for bound in bounds) != 1:
+            raise ValueError("a gate has exactly one of at_least, at_most, better_than, not_worse_than")
+        if self.by and self.not_worse_than is None:
+            raise ValueError("by goes with not_worse_than")
+        compares = self.better_than or self.not_worse_than
+        if compares and (self.slice or (self.surely and self.not_worse_than)):
+            raise ValueError("slice goes with at_least and at_most; not_worse_than is always judged surely")
+        if self.slice and self.surely:
+            raise ValueError("a slice's groups have no interval; leave out surely")
+        if self.metric in COSTS and (self.at_most is None or self.slice or self.surely):
+            raise ValueError(f"{self.metric} is bounded with at_most")
         return self
 
 
@@ -185,6 +218,9 @@ class ModelSpec(_Section):
     """Views or columns of the static-features baseline."""
     slices: tuple[Slice, ...] = Field(default=(), strict=False)
     baselines: tuple[Baseline, ...] = Field(default=("prior",), strict=False)
+    last_value_keys: tuple[str, ...] = Field(default=(), strict=False)
+    """Keys whose last known answer is the baseline ``last``; all keys by default."""
+    custom_metrics: tuple[CustomMetric, ...] = Field(default=(), strict=False)
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
     leaks: Leaks = Field(default_factory=Leaks)
     serving: Serving = Field(default_factory=Serving)
@@ -199,16 +235,14 @@ class ModelSpec(_Section):
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Self:
-        problems = [
-            f"metric '{metric}' is not one of {sorted(m for m, (_, t) in METRICS.items() if self.task in t)}"
-            for metric in dict.fromkeys((self.metric, *(gate.metric for gate in self.gates)))
-            if metric not in METRICS or self.task not in METRICS[metric][1]
-        ]
+        own = {metric for metric, (_, tasks) in METRICS.items() if self.task in tasks}
+        problems = [] if self.metric in own else [f"metric '{self.metric}' is not one of {sorted(own)}"]
         problems += [
-            f"gate on '{gate.metric}' compares with '{gate.better_than}', which is not among baselines"
-            for gate in self.gates
-            if gate.better_than is not None and gate.better_than not in self.baselines
+            f"custom metric '{custom.name}' has the name of another"
+            for number, custom in enumerate(self.custom_metrics)
+            if custom.name in METRICS or custom.name in {c.name for c in self.custom_metrics[:number]}
         ]
+        problems += [problem for gate in self.gates for problem in self._problems_of(gate, own)]
         problems += [
             f"baseline '{baseline}' belongs to a task of {sorted(_BASELINE_TASKS[baseline])}"
             for baseline in self.baselines
@@ -220,9 +254,27 @@ class ModelSpec(_Section):
             problems.append("quantile = 0.x goes with task 'quantile', and only there")
         if "static" in self.baselines and not self.static_columns:
             problems.append("baseline 'static' needs static_columns")
+        if unknown := sorted(set(self.last_value_keys) - set(self.examples.keys)):
+            problems.append(f"last_value_keys {unknown} are not among the examples' keys")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _problems_of(self, gate: Gate, own: set[str]) -> Iterator[str]:
+        known = {*own, *COSTS, *(custom.name for custom in self.custom_metrics)}
+        if gate.metric not in known:
+            yield f"metric '{gate.metric}' is not one of {sorted(known)}"
+        if gate.better_than is not None and gate.better_than not in self.baselines:
+            yield f"gate on '{gate.metric}' compares with '{gate.better_than}', which is not among baselines"
+        if gate.slice is not None and gate.slice not in {each.column for each in self.slices}:
+            yield f"gate on '{gate.metric}' names slice '{gate.slice}', which is not among slices"
+        if gate.slice is not None and gate.metric != self.metric:
+            yield f"gate on '{gate.metric}' names a slice; groups are measured with '{self.metric}' alone"
+
+    def direction_of(self, metric: str) -> Direction:
+        """Which way a metric improves, one of the model's own too."""
+        own = {custom.name: custom.direction for custom in self.custom_metrics}
+        return own[metric] if metric in own else METRICS[metric][0]
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -249,6 +301,11 @@ def read_spec(path: Path) -> ModelSpec:
         raise ConfigError(path, problems) from error
     if not (path.parent / spec.examples.sql).is_file():
         problems.append(f"examples.sql names '{spec.examples.sql}', which is not beside it")
+    problems += [
+        f"custom metric '{custom.name}': there is no file '{file}' beside it"
+        for custom in spec.custom_metrics
+        if not (path.parent / (file := custom.function.partition(":")[0])).is_file()
+    ]
     if problems:
         raise ConfigError(path, problems)
     return spec

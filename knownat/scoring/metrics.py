@@ -13,6 +13,8 @@ from knownat.contract.release import Interval
 Vector = npt.NDArray[np.float64]
 Weighted = Callable[[Vector], float]
 """A metric of fixed labels and scores, as a function of a weight a row."""
+Custom = Callable[[Vector, Vector, Vector], float]
+"""A metric of a model's own: labels, scores and a weight a row."""
 
 ECE_BINS = 10
 REPLICATES = 200
@@ -38,10 +40,35 @@ def measure(metric: str, labels: Vector, scores: Vector, *, quantile: float | No
     return weigh(metric, labels, scores, quantile=quantile)(np.ones(len(labels)))
 
 
-def weigh(metric: str, labels: Vector, scores: Vector, *, quantile: float | None = None) -> Weighted:
+def weigh(
+    metric: str,
+    labels: Vector,
+    scores: Vector,
+    *,
+    quantile: float | None = None,
+    custom: Mapping[str, Custom] | None = None,
+) -> Weighted:
     """Prepare one metric of these labels and scores for many sets of weights: rows are sorted once."""
-    wanted = np.asarray(labels, dtype=np.float64)
-    return _METRICS[metric](wanted, np.asarray(scores, dtype=np.float64), quantile)
+    wanted, given = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if custom and metric in custom:
+        function = custom[metric]
+        return lambda weights: float(function(wanted, given, weights))
+    return _METRICS[metric](wanted, given, quantile)
+
+
+def compare_paired(
+    first: Weighted, second: Weighted, *, blocks: npt.NDArray[np.int64], replicates: int = REPLICATES
+) -> tuple[float, float, float]:
+    """Measure by how much a metric differs between two sets of scores of the same rows.
+
+    Returns first minus second with its 95 % percentile interval. Both see the same draws, so what
+    makes a day hard for both cancels out.
+    """
+    drawn = [first(w) - second(w) for w in draw_weights(blocks, replicates=replicates)]
+    everywhere = np.ones(len(blocks))
+    value = first(everywhere) - second(everywhere)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if not np.isnan(drawn).all() else (np.nan, np.nan)
+    return value, float(low), float(high)
 
 
 def intervals(
@@ -51,19 +78,20 @@ def intervals(
     *,
     blocks: npt.NDArray[np.int64],
     quantile: float | None = None,
+    custom: Mapping[str, Custom] | None = None,
     replicates: int = REPLICATES,
 ) -> dict[str, Interval]:
     """Measure metrics with 95 % percentile bootstrap intervals, the same on every run.
 
     Rows of one block, such as a day, are drawn together: a day's rows share what made them good or
     bad, and drawing them apart would promise too much. Fewer than 20 blocks are too few to draw
-    from; then rows are drawn.
+    from; then rows are drawn. ``custom`` holds metrics of a model's own, by name.
     """
     labels = np.asarray(labels, dtype=np.float64)
     weights = list(draw_weights(blocks, replicates=replicates))
     results = {}
     for metric in dict.fromkeys(metrics):
-        weighted = _METRICS[metric](labels, scores, quantile)
+        weighted = weigh(metric, labels, scores, quantile=quantile, custom=custom)
         drawn = np.array([weighted(weight) for weight in weights])
         low, high = np.nanpercentile(drawn, [2.5, 97.5]) if not np.isnan(drawn).all() else (np.nan, np.nan)
         value = weighted(np.ones(len(labels)))

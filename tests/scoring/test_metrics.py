@@ -4,7 +4,7 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knownat.scoring.metrics import auc, intervals, measure, weigh
+from knownat.scoring.metrics import auc, compare_paired, intervals, measure, weigh
 
 
 def answers(rows=500, *, seed=1):
@@ -115,3 +115,15 @@ def test_a_calibrated_score_has_little_calibration_error():
     labels = (dice.random(50_000) < scores).astype(float)
     assert measure("ece", labels, scores) < 0.01
     assert measure("ece", labels, scores / 2) == pytest.approx(0.25, abs=0.01)
+
+
+def test_two_scores_of_the_same_rows_are_compared_on_the_same_draws():
+    dice = np.random.default_rng(8)
+    labels = np.repeat(dice.normal(size=60), 50)  # days that go wrong together
+    days = np.repeat(np.arange(60), 50)
+    near, far = (weigh("mae", labels, labels * share) for share in (0.1, 0.05))
+    value, low, high = compare_paired(near, far, blocks=days)
+    assert low < value < high < 0
+    alone = intervals(["mae"], labels, labels * 0.1, blocks=days)["mae"]
+    assert high - low < (alone.high - alone.low) / 5
+    assert compare_paired(near, near, blocks=days) == (0.0, 0.0, 0.0)

@@ -24,7 +24,7 @@ def test_every_task_is_fitted_scored_and_better_than_its_baselines(task):
         make_frame(task).take(test),
         labels=data.labels[test],
         scores=fitted.predict(data.matrix[test]),
-        baselines=predict_baselines(data, spec),
+        baselines=predict_baselines(data, spec, make_frame(task)),
     )
     own, better = found.metrics[spec.metric], 1 if spec.direction == "higher" else -1
     for name in {"prior", "median", "static"} & set(BASELINES[task]):

@@ -17,6 +17,7 @@ from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo
 from tests.training import shop
 from training.pipeline import train
+from training.promotion import promote
 
 pytestmark = pytest.mark.xdist_group("feast-training")
 NOW = FixedClock(to_us(datetime(2024, 5, 1, tzinfo=UTC)))
@@ -164,3 +165,57 @@ def test_the_command_names_every_mistake_before_it_trains(shop_copy, run_knownat
     for told in ("return_soon: owner:", "return_soon: time.test_days:", "nobody: no such model"):
         assert told in done.stderr
     assert done.stdout == ""
+
+
+def test_a_second_version_is_held_against_the_champion_and_every_gate_says_its_number(shop_copy, release):
+    shutil.copytree(release.path, shop_copy.releases / MODEL / "first")
+    promote(shop_copy, MODEL, "first", clock=NOW)
+    file = shop_copy.model_file(MODEL)
+    declared = file.read_text().replace(
+        '["prior", "static", "logistic"]', '["prior", "last", "static", "logistic"]'
+    )
+    file.write_text(declared + GATES)
+    (shop_copy.models / "own.py").write_text(
+        "def calls(labels, scores, weights):\n    return weights.sum() / 2\n"
+    )
+    second = train(shop_copy, MODEL, clock=NOW)
+    told = {gate.gate: gate for gate in second.manifest.gates}
+    champion = next(name for name in told if "champion first" in name)
+    # The same rows make the same model, and its lead over itself is nothing.
+    assert "(lead 0 .. 0)" in champion
+    assert told[champion].passed
+    assert any(name.startswith("auc where customer_orders__order_channel_last is ") for name in told)
+    assert second.manifest.metrics["calls"].value == second.manifest.metrics["calls"].rows / 2
+    assert second.manifest.baselines["last"]["auc"] > 0.5
+    assert [name for name, gate in told.items() if not gate.passed] == ["size_mb at most 1e-06"]
+
+
+GATES = """
+[[gates]]
+metric = "auc"
+not_worse_than = "champion"
+by = 0.001
+
+[[gates]]
+metric = "auc"
+at_least = 0.4
+slice = "customer_orders__order_channel_last"
+
+[[gates]]
+metric = "size_mb"
+at_most = 0.000001
+
+[[gates]]
+metric = "log_loss"
+better_than = "last"
+surely = true
+
+[[gates]]
+metric = "calls"
+at_least = 1.0
+
+[[custom_metrics]]
+name = "calls"
+function = "own.py:calls"
+direction = "higher"
+"""
