@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from knownat.contract.columns import as_numbers, as_texts
 from knownat.contract.grid import Grid, NameGrid, NumberGrid
-from knownat.contract.held import Counts, HeldNames, HeldNumbers
+from knownat.contract.held import Counts, HeldNames, HeldNumbers, unseen_share
 from knownat.contract.profile import ColumnProfile
 from knownat.errors import SchemaMismatch
 
@@ -24,6 +24,8 @@ NULL, NEW, OTHER = "no value", "never seen", "other"
 _DECILES = np.arange(1, 10) / 10
 _FEW_VALUES = 20
 _MOST_NAMES = 20
+_UNSEEN = 0.005
+"""If more rows than these are likely to hold a value not met yet, values have no bucket each."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,15 @@ class Buckets:
 
 def _few(held: HeldNumbers) -> bool:
     used = np.flatnonzero(held.counts)
-    if len(used) > _FEW_VALUES:
+    if len(used) > _FEW_VALUES or unseen_share(held) > _UNSEEN:
         return False
-    edges = held.grid.cuts
-    return all(0 < at < len(edges) and np.nextafter(edges[at - 1], np.inf) >= edges[at] for at in used)
+    return all(_is_value(held.grid, int(at)) for at in used)
+
+
+def _is_value(grid: NumberGrid, at: int) -> bool:
+    """Whether a bucket of the grid holds one value only."""
+    edges = grid.cuts
+    return bool(0 < at < len(edges) and np.nextafter(edges[at - 1], np.inf) >= edges[at])
 
 
 def _by_value(held: HeldNumbers) -> tuple[tuple[str, ...], Places]:
@@ -107,15 +114,26 @@ def _by_value(held: HeldNumbers) -> tuple[tuple[str, ...], Places]:
 
 
 def _by_decile(held: HeldNumbers) -> tuple[tuple[str, ...], Places]:
-    share = np.cumsum(held.counts) / held.finite
+    edges, share = held.grid.edges, np.cumsum(held.counts) / held.finite
     # The edge that ends each decile; one that nothing is above would leave an empty bucket.
     ends = np.unique(np.searchsorted(share, _DECILES * (1 - 1e-12)))
     inner = ends[share[ends] < 1]
     ends = inner if len(inner) else ends[:1]
-    shown = [_short(held.grid.edges[min(at, len(held.grid.edges) - 1)]) for at in ends]
+    # Where a decile or more lies on the least or the largest value, what is beyond it is another thing.
+    under, over = _heavy(held, 1), _heavy(held, len(edges) - 1)
+    ends = np.unique(np.r_[ends, [0] * under, [len(edges) - 1] * over]).astype(np.int64)
+    shown = [_short(edges[min(at, len(edges) - 1)]) for at in ends]
     between = [f"{low} to {high}" for low, high in itertools.pairwise(shown)]
+    # Below the least value, whose own bucket begins just under it.
+    first = f"under {_short(edges[1])}" if under else f"up to {shown[0]}"
+    if under and between:
+        between[0] = f"up to {shown[1]}"
     places = np.searchsorted(ends, np.arange(held.grid.buckets), side="left")
-    return (f"up to {shown[0]}", *between, f"over {shown[-1]}", NULL), places
+    return (first, *between, f"over {shown[-1]}", NULL), places
+
+
+def _heavy(held: HeldNumbers, at: int) -> bool:
+    return _is_value(held.grid, at) and bool(held.counts[at] >= _DECILES[0] * held.finite)
 
 
 def _by_name(grid: NameGrid) -> tuple[tuple[str, ...], Places]:

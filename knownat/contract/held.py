@@ -195,12 +195,12 @@ class HeldNames:
 Held = HeldNumbers | HeldNames
 
 
-def unseen_share(held: HeldNames) -> float:
-    """Estimate the share of rows whose name a sample of this size has not met.
+def unseen_share(held: Held) -> float:
+    """Estimate the share of rows whose value or name a sample of this size has not met.
 
-    Good and Turing (1953): that of the names it met once.
+    Good and Turing (1953): that of those it met once.
     """
-    rows = int(held.counts.sum()) + held.new
+    rows = int(held.counts.sum()) + (held.new if isinstance(held, HeldNames) else 0)
     return int((held.counts == 1).sum()) / rows if rows else 0.0
 
 

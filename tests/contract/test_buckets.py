@@ -56,7 +56,7 @@ def test_numbers_fall_into_deciles_without_an_end():
 
 
 def test_few_values_have_a_bucket_each():
-    layout, buckets, _ = made_of(NUMBER, [0.0, 1.0, 1.0, 7.0])
+    layout, buckets, _ = made_of(NUMBER, [0.0, 1.0, 1.0, 7.0] * 2)
 
     seen = layout.count(table(NUMBER, [1.0, 1.0, 7.0, 0.5, 8.0, -1.0, None])).columns[NUMBER.name]
     assert buckets.labels == ("0", "1", "7", NEW, NULL)
@@ -67,8 +67,25 @@ def test_a_heavy_value_is_no_more_than_its_own_bucket():
     values = np.r_[np.zeros(7_000), np.random.default_rng(2).exponential(9, 3_000)]
     _, buckets, profile = made_of(NUMBER, values)
 
-    assert buckets.labels[0] == "up to 0"
-    assert buckets.collapse(profile)[0] == 7_000
+    assert buckets.labels[:2] == ("under 0", "up to 0")
+    assert buckets.collapse(profile)[:2].tolist() == [0, 7_000]
+
+
+def test_what_lies_beyond_a_heavy_largest_value_is_another_thing():
+    # Visibility: ten miles nearly always, and never more.
+    values = np.r_[np.full(8_000, 10.0), np.random.default_rng(2).uniform(0, 9.9, 2_000)]
+    layout, buckets, profile = made_of(NUMBER, values)
+
+    above = layout.count(table(NUMBER, [10.0, 10.7])).columns[NUMBER.name]
+    assert buckets.labels[-2:] == ("over 10", NULL)
+    assert buckets.collapse(profile)[-3:].tolist() == [8_000, 0, 0]
+    assert buckets.collapse(above)[-3:].tolist() == [1, 1, 0]
+
+
+def test_values_that_a_small_reference_met_only_once_have_no_bucket_each():
+    _, buckets, _ = made_of(NUMBER, [0.0] * 95 + [1.0, 2.0, 3.0, 4.0, 5.0])
+
+    assert NEW not in buckets.labels
 
 
 def test_names_beyond_the_commonest_are_together_and_new_ones_apart():
