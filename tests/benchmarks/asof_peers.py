@@ -58,33 +58,42 @@ def feast_store(folder: str, offline_store: str, *, created_cutoff: bool) -> Cal
     return lambda: store.get_historical_features(examples, features, **cutoff).to_arrow()
 
 
-def polars_asof(folder: str) -> Call:
-    """Join with Polars, the created times ignored."""
+def polars_asof(folder: str, *, created_cutoff: bool) -> Call:
+    """Join with Polars; with the cut-off, rows that an earlier known one outdoes are dropped first."""
     import polars as pl
 
     home, shape = Path(folder), read_shape(Path(folder))
     examples = pl.read_parquet(home / "examples.parquet")
+    event, created = pl.col("event_timestamp"), pl.col("created_timestamp")
+
+    def rows_of(view: str) -> pl.DataFrame:
+        names = ["entity", *shape.feature_names(view)]
+        rows = pl.scan_parquet(home / f"{view}.parquet")
+        if not created_cutoff:
+            return rows.select("event_timestamp", *names).sort("event_timestamp").collect()
+        rows = rows.with_columns(visible=pl.max_horizontal(event, created)).sort("visible", event, created)
+        rows = rows.filter(event >= event.cum_max().over("entity"))
+        times = [pl.col("visible").alias("event_timestamp"), event.alias("happened")]
+        return rows.select(*times, *names).collect()
 
     def join() -> pa.Table:
         asked = examples.sort("event_timestamp")
+        tolerance = None if created_cutoff else f"{shape.ttl_days}d"
         for view in shape.view_names():
-            rows = pl.read_parquet(
-                home / f"{view}.parquet", columns=["entity", "event_timestamp", *shape.feature_names(view)]
-            ).sort("event_timestamp")
             asked = asked.join_asof(
-                rows,
-                on="event_timestamp",
-                by="entity",
-                tolerance=f"{shape.ttl_days}d",
-                check_sortedness=False,
+                rows_of(view), on="event_timestamp", by="entity", tolerance=tolerance, check_sortedness=False
             )
+            if created_cutoff:
+                fresh = pl.col("happened") >= event - timedelta(days=shape.ttl_days)
+                values = [pl.when(fresh).then(name).alias(name) for name in shape.feature_names(view)]
+                asked = asked.with_columns(values).drop("happened")
         return asked.to_arrow()
 
     return join
 
 
-def duckdb_asof(folder: str) -> Call:
-    """Join with DuckDB's ASOF JOIN, the created times ignored."""
+def duckdb_asof(folder: str, *, created_cutoff: bool) -> Call:
+    """Join with DuckDB's ASOF JOIN; with the cut-off, a window drops the rows that are outdone."""
     import duckdb
 
     home, shape = Path(folder), read_shape(Path(folder))
@@ -93,9 +102,20 @@ def duckdb_asof(folder: str) -> Call:
     connection.register("examples", pq.read_table(home / "examples.parquet"))
     joins, columns = [], ["e.*"]
     for view in shape.view_names():
+        rows, known = f"'{home}/{view}.parquet'", "event_timestamp"
+        if created_cutoff:
+            known = "visible"
+            best = (
+                "max(event_timestamp) OVER (PARTITION BY entity ORDER BY "
+                "greatest(event_timestamp, created_timestamp), event_timestamp, created_timestamp)"
+            )
+            rows = (
+                f"(SELECT *, greatest(event_timestamp, created_timestamp) AS visible FROM {rows} "
+                f"QUALIFY event_timestamp >= {best})"
+            )
         joins.append(
-            f"ASOF LEFT JOIN '{home}/{view}.parquet' AS {view} "
-            f"ON e.entity = {view}.entity AND e.event_timestamp >= {view}.event_timestamp"
+            f"ASOF LEFT JOIN {rows} AS {view} "
+            f"ON e.entity = {view}.entity AND e.event_timestamp >= {view}.{known}"
         )
         fresh = f"{view}.event_timestamp >= e.event_timestamp - INTERVAL {shape.ttl_days} DAY"
         columns += [f"CASE WHEN {fresh} THEN {name} END AS {name}" for name in shape.feature_names(view)]
@@ -107,10 +127,12 @@ def duckdb_asof(folder: str) -> Call:
     return join
 
 
-def pandas_asof(folder: str) -> Call:
+def pandas_asof(folder: str, *, created_cutoff: bool) -> Call:
     """Join with pandas' merge_asof, the created times ignored."""
     import pandas as pd
 
+    if created_cutoff:
+        raise NotImplementedError("merge_asof is asked without the cut-off only")
     home, shape = Path(folder), read_shape(Path(folder))
     examples = pd.read_parquet(home / "examples.parquet")
     tolerance: Any = pd.Timedelta(days=shape.ttl_days)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 DOCS = Path(__file__).parents[2] / "docs"
+INTRO = Path(__file__).with_name("intro.md")
 HEADS = ("work", "size", "who", "CPU s", "peak MB", "ratio")
 
 
@@ -55,7 +56,7 @@ def show(lines: Sequence[Line]) -> None:
 def render(*, docs: Path = DOCS) -> None:
     """Write the page."""
     lines: list[Line] = json.loads((docs / "benchmarks.json").read_text())
-    (docs / "benchmarks.md").write_text(page(lines, intro=(docs / "benchmarks.intro.md").read_text()))
+    (docs / "benchmarks.md").write_text(page(lines, intro=INTRO.read_text()))
 
 
 def page(lines: Sequence[Line], *, intro: str) -> str:
