@@ -9,7 +9,7 @@ question are compared value for value, and some of them with a pairing of every 
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.benchmarks.asof_data import Shape, read_shape, write
+from tests.benchmarks.asof_volume import Volume
 from tests.benchmarks.contenders import Measured, measure
 from tests.benchmarks.table import Line, record
 
 PEERS = "tests.benchmarks.asof_peers:"
 OURS = "knownat.stores.offline.AsOfOfflineStore"
 COUNTS = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000}
+VOLUMES = {"100M": Volume(keys=200_000, events=478, questions=10_000_000)}
 FEAST = "Feast's duckdb store"
 
 
@@ -58,13 +60,16 @@ CONTENDERS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--size", choices=[*COUNTS, "100M"], action="append")
-    chosen = parser.parse_args(arguments).size or [*COUNTS, "100M"]
+    parser.add_argument("--size", choices=[*COUNTS, *VOLUMES], action="append")
+    chosen = parser.parse_args(arguments).size or [*COUNTS, *VOLUMES]
     for size, count in COUNTS.items():
         if size in chosen:
             for views in (1, 3, 6):
                 compare(size, Shape(examples=count, rows=count, views=views))
             compare(size, Shape(examples=count, rows=count, views=6, keys="zipf"))
+    for size, volume in VOLUMES.items():
+        if size in chosen:
+            check_volume(size, volume)
 
 
 def compare(size: str, shape: Shape) -> None:
@@ -88,6 +93,28 @@ def compare(size: str, shape: Shape) -> None:
                 raise SystemExit(f"{contender.who} disagrees at {size}, {work}.")
         _check_sample(home, answers[True])
         _record(work, size, measured)
+
+
+def check_volume(size: str, volume: Volume) -> None:
+    """Join more rows than fit into memory, and check every answer by its formula."""
+    with tempfile.TemporaryDirectory(prefix="knownat-bench-") as folder:
+        home = Path(folder)
+        rows = volume.write_rows(home / "rows.parquet")
+        measured = measure(PEERS + "feast_saved", repeat=0, folder=folder, **asdict(volume))
+        with pq.ParquetFile(home / "answers.parquet") as answers:
+            right, wrong, present = volume.wrong(answers.iter_batches(1 << 20))
+    if wrong or not present:
+        raise SystemExit(f"{wrong} of {volume.questions} answers are wrong; {right} are right.")
+    work = f"as-of join of {rows:,} rows, {volume.questions:,} examples saved as Parquet"
+    line: Line = {
+        "work": f"{work}; {right:,} answers right by formula, {present:,} of them with values",
+        "size": size,
+        "who": "knownat through Feast, cut-off on",
+        "cpu_seconds": measured.cold_cpu,
+        "peak_mb": measured.peak_mb,
+        "ratio": None,
+    }
+    record([line])
 
 
 def _feast_can(shape: Shape) -> bool:

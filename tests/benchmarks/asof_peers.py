@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.benchmarks.asof_data import read_shape
+from tests.benchmarks.asof_volume import TTL_US, VALUES, Volume
 
 Call = Callable[[], pa.Table]
 OURS = "knownat.stores.offline.AsOfOfflineStore"
@@ -56,6 +57,49 @@ def feast_store(folder: str, offline_store: str, *, created_cutoff: bool) -> Cal
     features = [f"{view}:{name}" for view in shape.view_names() for name in shape.feature_names(view)]
     cutoff = {"filter_by_created_timestamp": True} if created_cutoff else {}
     return lambda: store.get_historical_features(examples, features, **cutoff).to_arrow()
+
+
+def feast_saved(folder: str, *, keys: int, events: int, questions: int) -> Call:
+    """Ask the questions of a volume through Feast's API, and save the answers as a Parquet file."""
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+    from feast.repo_config import RepoConfig
+    from feast.types import Int64
+
+    home, volume = Path(folder), Volume(keys, events, questions)
+    config = RepoConfig(
+        project="bench",
+        provider="local",
+        registry={"registry_type": "sql", "path": f"sqlite:///{home}/registry.db"},
+        online_store=None,
+        offline_store={"type": OURS},
+        entity_key_serialization_version=3,
+        repo_path=home,
+    )
+    store = FeatureStore(config=config)
+    entity = Entity(name="entity", join_keys=["entity"], value_type=ValueType.INT64)
+    view = FeatureView(
+        name="volume",
+        entities=[entity],
+        ttl=timedelta(microseconds=TTL_US),
+        schema=[Field(name=name, dtype=Int64) for name in VALUES],
+        source=FileSource(
+            path=str(home / "rows.parquet"),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created_timestamp",
+        ),
+        online=False,
+    )
+    store.apply([entity, view])
+    examples = volume.ask().to_pandas()
+    features = [f"volume:{name}" for name in VALUES]
+
+    def save() -> pa.Table:
+        job = store.get_historical_features(examples, features, filter_by_created_timestamp=True)
+        job.persist(SavedDatasetFileStorage(path=str(home / "answers.parquet")), allow_overwrite=True)
+        return pa.table({})
+
+    return save
 
 
 def polars_asof(folder: str, *, created_cutoff: bool) -> Call:
