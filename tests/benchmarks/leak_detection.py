@@ -56,9 +56,12 @@ def main() -> None:
     parser.add_argument("--histories", type=int, default=40)
     wanted = parser.parse_args().histories
     console = Console(stderr=True)
-    found = [_sweep(s, wanted, console) for s in STRENGTHS]
-    (DOCS / "leak-detection.json").write_text(json.dumps([asdict(f) for f in found], indent=1) + "\n")
-    (DOCS / "leak-detection.svg").write_text(_draw(found))
+    found: list[Caught] = []
+    for strength in STRENGTHS:
+        found.append(_sweep(strength, wanted, console))
+        # After each, so that a sweep that is stopped has not been for nothing.
+        (DOCS / "leak-detection.json").write_text(json.dumps([asdict(f) for f in found], indent=1) + "\n")
+        (DOCS / "leak-detection.svg").write_text(_draw(found))
     shown = Table("rows that leak", "AUC alone", "future test, 2 instants", "8 instants", "suspicions")
     for each in found:
         shares = (each.future_test, each.future_test_often, each.suspicion)
