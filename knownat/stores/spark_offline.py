@@ -277,7 +277,8 @@ class SparkAsOfOfflineStore(AsOfOfflineStore):
         """Name the columns of any source that this store reads, for those a definition leaves out."""
         if not isinstance(data_source, SparkSource):
             return super().get_table_column_names_and_types_from_data_source(config, data_source)
-        return read_source(data_source, config, _session(config)).dtypes
+        columns: list[tuple[str, str]] = read_source(data_source, config, _session(config)).dtypes
+        return columns
 
 
 def _session(config: RepoConfig) -> SparkSession:

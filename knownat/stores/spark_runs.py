@@ -45,7 +45,9 @@ def collected(rows: DataFrame, stop: Stop) -> pa.Table:
 
 
 def _in_our_words(error: PySparkException) -> str:
+    said = str(error)
     if error.getCondition() == _RAISED:
-        return (error.getMessageParameters() or {}).get("errorMessage", str(error))
-    words = str(error).split("JVM stacktrace:", 1)[0].strip()
+        ours: str = (error.getMessageParameters() or {}).get("errorMessage", said)
+        return ours
+    words = said.split("JVM stacktrace:", 1)[0].strip()
     return f"Spark cannot do this: {words}"
