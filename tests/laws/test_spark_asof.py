@@ -275,3 +275,38 @@ def test_views_of_the_same_and_of_other_keys_are_answered_beside_one_another(
         for name in ask.features.values():
             assert both[name].equals(alone[name])
             assert both[name].null_count < both.num_rows
+
+
+def test_questions_outside_the_times_that_tables_were_read_for_are_refused(
+    table: "SparkTable", questions: "DataFrame"
+) -> None:
+    from pyspark.errors import PySparkException
+
+    from knownat.stores.spark_asof import Ask, Asked, join_as_of
+
+    # A query that is read twice may name other times the second time; its rows would be missing.
+    ask = Ask(table=table, keys={"history": "of", "entity": "who"}, features={"count": "count"})
+    narrow = Asked(first_us=0, last_us=10)
+    frame = join_as_of(questions, [ask], event_timestamp="asked", asked=narrow)
+    with pytest.raises(PySparkException, match=r"The examples changed while they were read"):
+        frame.toArrow()
+
+
+@pytest.mark.parametrize("ttl_us", [0, UNITS_US[2]])
+def test_leaving_out_rows_that_nobody_can_see_changes_nothing(
+    table: "SparkTable", questions: "DataFrame", histories: list[History], ttl_us: int
+) -> None:
+    from knownat.stores.spark_asof import Ask, Asked, join_as_of
+
+    times = [question.asked for history in histories for question in history.questions]
+    spring = [time for time in times if abs(time - ORIGINS_US[1]) < 10 * UNITS_US[2]]
+    asked = Asked(first_us=min(spring), last_us=max(spring))
+    some = questions.where(f"unix_micros(asked) BETWEEN {asked.first_us} AND {asked.last_us}")
+    names = {name: f"got_{name}" for name in CHOICES}
+    ask = Ask(table=table, keys={"history": "of", "entity": "who"}, features=names, ttl_us=ttl_us)
+    lean, whole = (
+        join_as_of(some, [ask], event_timestamp="asked", asked=span).toArrow().sort_by("place")
+        for span in (asked, None)
+    )
+    assert lean.to_pandas().equals(whole.to_pandas())
+    assert lean["got_count"].null_count < lean.num_rows

@@ -263,3 +263,33 @@ def test_ties_of_values_without_a_packed_type_end_as_in_process(tmp_path: Path) 
         for store in (here, moved(here, tmp_path))
     ]
     assert both[0] == both[1]
+
+
+def test_a_configuration_cannot_change_what_a_value_means() -> None:
+    from knownat.stores.spark_session import open_session
+
+    wrong = {"spark.sql.session.timeZone": "Europe/Berlin", "spark.sql.caseSensitive": "false"}
+    session = open_session(SETTINGS | wrong | {"spark.sql.shuffle.partitions": "3"})
+    assert session.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert session.conf.get("spark.sql.caseSensitive") == "true"
+    assert session.conf.get("spark.sql.shuffle.partitions") == "3"
+
+
+def test_sessions_share_neither_views_nor_settings() -> None:
+    first, second = open_spark(), open_spark()
+    first.range(1).createOrReplaceTempView("only_here")
+    assert first.catalog.tableExists("only_here")
+    assert not second.catalog.tableExists("only_here")
+
+
+def test_columns_that_differ_in_case_or_have_dots_are_told_apart(tmp_path: Path) -> None:
+    table = rows(
+        ["a"], [1], [10], **{"Amount": pa.array([20], pa.int64()), "a.b": pa.array([30], pa.int64())}
+    )
+    write(tmp_path / "data" / "stock.parquet", table)
+    made = view(source("data/stock.parquet"), {"amount": Int64, "Amount": Int64, "a.b": Int64})
+    store = moved(make_store(tmp_path, PLACE, made), tmp_path)
+    asked = pd.DataFrame({"place": ["a"], "event_timestamp": [shop.at(4)]})
+    names = ["amount", "Amount", "a.b"]
+    found = store.get_historical_features(asked, [f"stock:{name}" for name in names]).to_arrow()
+    assert [found[name][0].as_py() for name in names] == [10, 20, 30]
