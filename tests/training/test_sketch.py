@@ -87,3 +87,13 @@ def test_a_sketch_survives_being_written_down():
     assert read.rows == 50
     assert compare(made, read) == compare(made, made)
     assert not compare(made, read).added
+
+
+def test_rows_that_fall_together_are_not_taken_for_one():
+    many = list(range(5_000))
+    changed = [-number if number < 100 else number for number in many]
+    before, after = hashes(many), hashes(changed)
+    found = compare(sketch(before), sketch(after))
+    assert found.complete
+    assert found.added == set(after.tolist()) - set(before.tolist())
+    assert found.removed == set(before.tolist()) - set(after.tolist())
