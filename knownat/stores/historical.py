@@ -20,6 +20,7 @@ from knownat.stores.asof import FoundRows, find_as_of
 from knownat.stores.deadline import Stop
 from knownat.stores.examples import MadeExamples, Questions, examples_in_range
 from knownat.stores.inquiry import Inquiry
+from knownat.stores.picking import MOST_ROWS
 from knownat.stores.sources import asked_keys, feature_table, ttl_microseconds
 
 
@@ -31,6 +32,7 @@ class Join:
     feature_refs: Sequence[str]
     full_feature_names: bool
     created_cutoff: bool
+    most_rows: int = MOST_ROWS
 
     def find(self, questions: Questions, config: RepoConfig, stop: Stop) -> pa.Table:
         """Return the features alone, a row for each question. Raises the same as :meth:`columns`."""
@@ -80,6 +82,7 @@ class Join:
                     event_timestamp=questions.event_timestamp,
                     ttl_us=ttl_microseconds(view),
                     created_cutoff=self.created_cutoff,
+                    most_rows=self.most_rows,
                 )
             rows.append((view, found))
         return rows

@@ -23,6 +23,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from pydantic import Field
 from typing_extensions import override
 
 from knownat.errors import RepoError
@@ -31,6 +32,7 @@ from knownat.stores.examples import Examples, FrameExamples, MadeExamples
 from knownat.stores.historical import Join, check_readable, examples_of_range
 from knownat.stores.locations import locate
 from knownat.stores.parquet_writes import append_rows
+from knownat.stores.picking import ROW_BYTES
 from knownat.stores.project_tables import project_tables
 from knownat.stores.pulls import Pull
 from knownat.stores.retrieval import AsOfRetrievalJob, TableJob, Wanted
@@ -41,9 +43,12 @@ _log = logging.getLogger(__name__)
 
 
 class AsOfOfflineStoreConfig(FeastConfigBaseModel):
-    """Configuration of the as-of store: it needs none beyond its name."""
+    """Configuration of the as-of store: its name is enough."""
 
     type: Literal["knownat.stores.offline.AsOfOfflineStore"] = "knownat.stores.offline.AsOfOfflineStore"
+    memory_limit_mb: int = Field(default=2_000, ge=16)
+    """About how much of a table is in memory at once, beside the examples and one column of features;
+    a larger table is read slice by slice."""
 
 
 class AsOfOfflineStore(OfflineStore):
@@ -82,6 +87,7 @@ class AsOfOfflineStore(OfflineStore):
             feature_refs=feature_refs,
             full_feature_names=full_feature_names,
             created_cutoff=filter_by_created_timestamp,
+            most_rows=config.offline_store.memory_limit_mb * 1_000_000 // ROW_BYTES,
         )
         examples: Examples
         if isinstance(entity_df, pd.DataFrame):

@@ -13,8 +13,11 @@ from knownat.stores.tables import FeatureTable, as_series, check_columns
 
 Positions = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
-MOST_ROWS = 16_000_000
-"""How many rows of a table are read at once if nobody says so: about two gigabytes with their keys."""
+ROW_BYTES = 125
+"""About how much a row takes while it is searched: its key, its times, and their order."""
+
+MOST_ROWS = 2_000_000_000 // ROW_BYTES
+"""How many rows of a table are read at once if nobody says so: about two gigabytes."""
 
 _READ_VALUES = 1 << 20
 _PLAIN = (

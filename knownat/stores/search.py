@@ -5,6 +5,7 @@ the newest rows so far, one an entity: nothing older can win later. So a file in
 read once, and no key is too frequent.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from knownat.stores.picking import MOST_ROWS, Positions
 from knownat.stores.slices import Slice, time_slices
 from knownat.stores.tables import FeatureTable, Window
 from knownat.stores.time_rows import TimeRows
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Search:
         in_time = known_us[by_time]
         answers, start, carried = _Answers(self, height), 0, None
         slices = time_slices(table, self._window, most_rows=self.most_rows)
+        _log.info("%s: %d rows are read in %d slices of visible time.", table.name, height, len(slices))
         for one in slices:
             # Who asked before the slice begins must not miss what it may replace.
             edges = [int(at) for at in np.searchsorted(in_time, [one.since_us, one.until_us], side="right")]

@@ -17,14 +17,19 @@ US = pa.timestamp("us", tz="UTC")
 PLACE = Entity(name="place", join_keys=["place"], value_type=ValueType.STRING)
 
 
-def make_store(folder: Path, *definitions: Any, **settings: Any) -> FeatureStore:
+def make_store(
+    folder: Path, *definitions: Any, memory_limit_mb: int = 2_000, **settings: Any
+) -> FeatureStore:
     """Apply definitions in a new registry of ``folder``; nothing goes online."""
     config = RepoConfig(
         project="made",
         provider="local",
         registry=RegistryConfig(path=str(folder / "registry.db")),
         online_store=None,
-        offline_store={"type": "knownat.stores.offline.AsOfOfflineStore"},
+        offline_store={
+            "type": "knownat.stores.offline.AsOfOfflineStore",
+            "memory_limit_mb": memory_limit_mb,
+        },
         entity_key_serialization_version=3,
         **settings,
     )
