@@ -16,7 +16,9 @@ from knownat.contract.model_spec import METRICS, ModelSpec
 from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import Interval, Manifest
 from knownat.scoring.metrics import measure
+from monitoring.calibration import calibration_bins
 from monitoring.metrics import Floats, measurable, measure_all
+from monitoring.slices import measure_slices
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
 from monitoring.usual import rows_by_window
 from monitoring.windows import Window
@@ -36,10 +38,10 @@ def measure_performance(
     """
     spec = manifest.spec
     wait = spec.monitoring.label_wait_hours
-    matured = predictions.filter(_at_most(predictions["event_timestamp"], now - timedelta(hours=wait)))
+    matured = mature(predictions, spec, now=now)
     judged = join_labels(matured, labels, now=now)
     status = _status(spec, matured=matured.num_rows, labelled=judged.num_rows)
-    label, score = (judged[name].to_numpy().astype(np.float64) for name in ("label", "score"))
+    label, score = labels_and_scores(judged)
     enough = status is PerformanceStatus.MEASURED
     return Performance(
         status=status,
@@ -50,18 +52,33 @@ def measure_performance(
         mean_label=float(label.mean()) if len(label) else None,
         mean_score=float(score.mean()) if len(score) else None,
         metrics=_changes(manifest, label, score, usual=usual or {}) if enough else (),
+        calibration=calibration_bins(label, score) if enough else (),
+        slices=measure_slices(manifest, judged, label, score) if enough else (),
     )
+
+
+def mature(predictions: pa.Table, spec: ModelSpec, *, now: datetime) -> pa.Table:
+    """Return the predictions that were asked at least the label wait ago."""
+    wait = timedelta(hours=spec.monitoring.label_wait_hours)
+    return predictions.filter(_at_most(predictions["event_timestamp"], now - wait))
 
 
 def join_labels(predictions: pa.Table, labels: pa.Table, *, now: datetime) -> pa.Table:
-    """Return ``score`` and ``label`` of the predictions whose label the platform had by ``now``."""
+    """Return the predictions whose label the platform had by ``now``, with ``label``, by their id."""
     posted = _at_most(labels["logged_at"], now)
     known = labels.filter(pc.and_(posted, _at_most(labels["label_timestamp"], now)))
-    joined = predictions.select(["prediction_id", "score"]).join(
-        known.select(["prediction_id", "label"]), "prediction_id", join_type="inner"
-    )
-    # A join keeps no order, and a resample draws rows by their place.
-    return joined.sort_by("prediction_id")
+    # Places are joined, not rows: a log has a hundred columns. A join keeps no order, and a resample
+    # draws rows by their place.
+    ids = pa.table({"prediction_id": predictions["prediction_id"], "row": np.arange(len(predictions))})
+    joined = ids.join(known.select(["prediction_id", "label"]), "prediction_id", join_type="inner")
+    joined = joined.sort_by("prediction_id")
+    return predictions.take(joined["row"]).append_column("label", joined["label"])
+
+
+def labels_and_scores(judged: pa.Table) -> tuple[Floats, Floats]:
+    """Return both of judged predictions, as numbers."""
+    label, score = (judged[name].to_numpy().astype(np.float64) for name in ("label", "score"))
+    return label, score
 
 
 def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[str, Span]:

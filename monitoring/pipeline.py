@@ -12,17 +12,19 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from knownat.clock import Clock, from_us
+from knownat.contract.columns import as_numbers
 from knownat.contract.profile import Profile
 from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
 from monitoring import pages
 from monitoring.drift import DriftRules, measure_drift
+from monitoring.estimate import estimate_metrics
 from monitoring.faults import Seen, find_faults
 from monitoring.importance import gain_shares
 from monitoring.performance import measure_performance, usual_metrics
 from monitoring.source import Evidence, read_evidence
-from monitoring.summary import ColumnDrift, Level, Summary
+from monitoring.summary import ColumnDrift, Estimate, Level, Summary
 from monitoring.surrogates import Stand, surrogate
 from monitoring.verdict import judge
 from monitoring.views import statuses
@@ -99,7 +101,7 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
         evidence.labels,
         now=now,
         usual=usual_metrics(spec, evidence.holdout, window),
-    )
+    ).model_copy(update={"estimates": _estimates(evidence, window)})
     headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
     return Summary(
         model=spec.name,
@@ -137,6 +139,14 @@ def write_index(reports: Path) -> None:
             continue
         entries.append(pages.Entry(summary, path.with_name(PAGE).relative_to(reports).as_posix()))
     _replace(reports / INDEX, pages.index(entries, unreadable=unreadable))
+
+
+def _estimates(evidence: Evidence, window: Window) -> tuple[Estimate, ...]:
+    spec = evidence.release.manifest.spec
+    if spec.task != "binary":
+        return ()
+    scores = as_numbers(SCORE.name, evidence.predictions[SCORE.name])
+    return estimate_metrics(spec, scores, evidence.holdout, window)
 
 
 def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> ColumnDrift:

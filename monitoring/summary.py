@@ -141,6 +141,70 @@ class MetricChange(_Frozen):
     """So is the better end of its interval."""
 
 
+class Estimate(_Frozen):
+    """What a metric ought to be, judging by the scores alone; it never asks anybody to act."""
+
+    metric: str
+    value: float
+    """Corrected by ``bias``."""
+    range: Span
+    """Where 95 of 100 past windows of this length would have put the truth."""
+    bias: float
+    """By how much the truth was above what the scores said, on the mean of those windows."""
+    windows: int
+
+
+class CalibrationBin(_Frozen):
+    """A tenth of the judged rows, by score: what was said, and what came."""
+
+    score: float
+    label: float
+    low: float
+    high: float
+    """95 % bounds of ``label``."""
+    rows: int
+
+
+class SliceChange(_Frozen):
+    """The model's metric in one group of rows beside the release's own in that group."""
+
+    column: str
+    group: str
+    window: Interval
+    release: float | None
+    mean_label: float
+    mean_score: float
+    drop: float | None
+    """Share of the release's number by which the window is worse; negative if better."""
+    fell: bool
+    """Worse than is allowed beyond the chance of so many groups."""
+
+
+class Comparison(_Frozen):
+    """Another version beside the champion, on the same rows, as it may be looked at every day."""
+
+    champion: str
+    version: str
+    role: str
+    since: datetime | None = None
+    rows: int = 0
+    """Matured rows with a label that both have scored."""
+    lead: Interval | None = None
+    """By how much its metric is better than the champion's, as of now: a single look's interval."""
+    loss: str = ""
+    gain: float | None = None
+    """By how much its mean loss is smaller than the champion's."""
+    gain_range: Span | None = None
+    """Bounds of ``gain`` that hold at every look together; None before they mean anything."""
+    blocks: int = 0
+    """Blocks of ``block_hours`` that count as independent."""
+    block_hours: int = 24
+    decision: Literal["undecided", "better", "worse"] = "undecided"
+    decided_at: datetime | None = None
+    """The end of the block after which zero was left behind for the first time."""
+    note: str = ""
+
+
 class Performance(_Frozen):
     """Scores against the labels of predictions whose labels had time to arrive."""
 
@@ -154,6 +218,10 @@ class Performance(_Frozen):
     mean_label: float | None = None
     mean_score: float | None = None
     metrics: tuple[MetricChange, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    slices: tuple[SliceChange, ...] = ()
+    estimates: tuple[Estimate, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def coverage(self) -> float | None:

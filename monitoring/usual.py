@@ -16,6 +16,9 @@ Rows = npt.NDArray[np.int64]
 
 _FEWEST_ROWS = 20
 _FEWEST_WINDOWS = 20
+_FEWEST_LENGTHS = 4
+"""How many windows side by side a table must hold before overlapping ones say what is usual."""
+_DAY_US = 86_400_000_000
 
 
 def _none() -> Steps:
@@ -63,13 +66,27 @@ NO_PAST = Past()
 def rows_by_window(table: pa.Table, window: Window) -> tuple[Rows, ...]:
     """Cut a table's rows into windows of the given one's length, in step with it.
 
-    Windows with too few rows are left out; too few windows are none.
+    A window longer than a day begins at each day, so that they overlap: of a test of three months a
+    dozen weeks stand side by side, which is too few. Windows with too few rows are left out; too few
+    windows, or a table not much longer than one, are none.
     """
     if "event_timestamp" not in table.column_names or not table.num_rows:
         return ()
     asked = pc.cast(table["event_timestamp"], pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
-    number = (asked - to_us(window.start)) // (to_us(window.end) - to_us(window.start))
-    order = np.argsort(number, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
-    kept = tuple(group for group in groups if len(group) >= _FEWEST_ROWS)
+    length = to_us(window.end) - to_us(window.start)
+    order = np.argsort(asked, kind="stable")
+    starts = _starts(int(asked[order[0]]), int(asked[order[-1]]), to_us(window.start), length)
+    bounds = np.searchsorted(asked[order], [starts, starts + length])
+    groups = (order[first:last] for first, last in bounds.T if last - first >= _FEWEST_ROWS)
+    kept = tuple(groups)
     return kept if len(kept) >= _FEWEST_WINDOWS else ()
+
+
+def _starts(first: int, last: int, anchor: int, length: int) -> Rows:
+    step = min(length, _DAY_US)
+    if length > _DAY_US and last - first < _FEWEST_LENGTHS * length:
+        return np.zeros(0, dtype=np.int64)
+    # One that begins before the first row is whole only if it is no longer than a step.
+    before = (first - anchor) // step if length <= _DAY_US else -((anchor - first) // step)
+    after = (last - anchor) // step if length <= _DAY_US else (last + step - anchor - length) // step
+    return anchor + step * np.arange(before, after + 1)
