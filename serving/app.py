@@ -31,6 +31,8 @@ from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
 from serving.predictions import Answering
 from serving.pressure import Pressure
+from serving.push_route import PUSH_BODY, SOURCE, PushAnswer, PushedRows, PushRoute
+from serving.pushes import Pushes, no_pushes
 from serving.responses import error_response
 from serving.routes import HealthRoutes, Routes, Upkeep
 from serving.shadows import Shadows
@@ -43,6 +45,7 @@ class Limits:
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = 10.0
     score_seconds: float = 30.0
+    push_seconds: float = 15.0
     watch_seconds: float = 1.0
 
 
@@ -58,6 +61,7 @@ class Parts:
     drain: Drain = field(default_factory=Drain)
     pressure: Pressure = field(default_factory=Pressure)
     shadows: Shadows | None = None
+    pushes: Pushes = field(default_factory=no_pushes)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -94,6 +98,11 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
     answering = Answering(parts.ids, parts.clock)
     shadows = parts.shadows or Shadows(answering)
     metrics = Metrics(parts.models, parts.book, shadows=shadows, pressure=parts.pressure)
+    metrics.also(PushedRows(parts.pushes.counts))
+    pushing = Lane("push", deadline=limits.push_seconds)
+    push = PushRoute(
+        parts.pushes, parts.access, parts.clock, bodies, metrics, parts.pressure, writing=pushing
+    )
     health = HealthRoutes(parts.clock, Readiness(parts.models, parts.book, parts.drain))
     predict = PredictRoute(
         models=parts.models,
@@ -120,6 +129,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
                 await keeping
             shadows.close()
             scoring.close()
+            pushing.close()
 
     # The pages of /docs load scripts from elsewhere; /openapi.json needs nothing.
     app = ScorerApp(
@@ -131,6 +141,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
         redoc_url=None,
     )
     _add_routes(app, routes, health)
+    _add_push(app, push)
     _add_refusals(app, routes)
     return app, create_admin_app(AdminRoutes(parts.models, parts.access, metrics), health)
 
@@ -145,6 +156,16 @@ def _add_routes(app: FastAPI, routes: Routes, health: HealthRoutes) -> None:
     )(routes.labels)
     app.get("/health/live", summary="Whether the process answers", response_model=None)(health.live)
     app.get("/health/ready", summary="Whether to send traffic here", response_model=None)(health.ready)
+
+
+def _add_push(app: FastAPI, push: PushRoute) -> None:
+    app.post(
+        "/v1/push/{source}",
+        summary="Push fresh feature rows of one source",
+        response_model=None,
+        responses=answers(PushAnswer, 401, 403, 404, 408, 413, 422, 429, 503),
+        openapi_extra={**PUSH_BODY, "parameters": [SOURCE]},
+    )(push.push)
 
 
 def _add_refusals(app: FastAPI, routes: Routes) -> None:

@@ -10,7 +10,7 @@ from knownat.errors import RepoError, StoreUnavailable
 from knownat.stores.online_address import open_rows, read_address
 from knownat.stores.packed_read import PackedReader
 from knownat.stores.row_keys import ViewName
-from knownat.stores.rows import RowReads
+from knownat.stores.rows import RowReads, RowStore
 from serving.batch import History
 from serving.loading import OpenReader
 
@@ -44,6 +44,20 @@ def open_feature_store(repo: Path) -> OpenReader:
         return PackedReader(rows, plan)
 
     return open_reader
+
+
+def open_row_store(repo: Path) -> RowStore | None:
+    """Open what a push writes to; none where the online store keeps no packed rows.
+
+    Raises
+    ------
+    ConfigError
+        If the repo's settings cannot be read.
+    StoreUnavailable
+        If an embedded store is not there.
+    """
+    address = read_address(repo)
+    return None if address is None else open_rows(address)
 
 
 def _refuse_unwritten(rows: RowReads, plan: ReadPlan) -> None:

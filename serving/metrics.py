@@ -35,6 +35,10 @@ class Metrics:
         known = model if not model or model in self._models.current else "unknown"
         self._requests[route, known, status] += 1
 
+    def also(self, collector: Collector) -> None:
+        """Tell what somebody else counts, too."""
+        self._registry.register(collector)
+
     def exposition(self) -> bytes:
         """Render everything in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from knownat.contract.read_plan import Status
 from serving.labels import MAX_LABELS
+from serving.push_route import PushAnswer
 from serving.questions import MAX_ROWS
 
 
@@ -126,7 +127,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
 _PREDICT_PATH = "/v1/models/{model}/predict"
-_MODELS = (PredictAnswer, LabelsAnswer, ErrorAnswer)
+_MODELS = (PredictAnswer, LabelsAnswer, PushAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
 
 

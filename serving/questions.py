@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from knownat.contract.read_plan import ReadPlan, check_key
 from knownat.errors import BadKey
 from serving.errors import BadRequest
+from serving.problems import Problems, shown
 
 MAX_ROWS = 10_000
-_LISTED_PROBLEMS = 20
-_SHOWN_CHARACTERS = 60
 _REQUEST_ID_CHARACTERS = 128
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
@@ -38,7 +37,7 @@ def read_question(document: Mapping[str, object], plan: ReadPlan, *, new_id: Cal
         With up to 20 problems, each naming the row and the field and never repeating a value.
     """
     rows = _rows_of(document)
-    problems = _Problems()
+    problems = Problems()
     keys: dict[str, list[object]] = {name: [] for name in plan.request_keys}
     inputs: dict[str, list[object]] = {name: [] for name in plan.client_inputs}
     check_as_key, check_as_input = _key_check(plan), _input_check(plan)
@@ -47,7 +46,7 @@ def read_question(document: Mapping[str, object], plan: ReadPlan, *, new_id: Cal
             problems.add(number, "", "must be an object with 'keys' and 'inputs'")
             continue
         if odd := row.keys() - _ROW_PARTS:
-            problems.add(number, "", f"has unknown fields {_shown(odd)}; a row has 'keys' and 'inputs'")
+            problems.add(number, "", f"has unknown fields {shown(odd)}; a row has 'keys' and 'inputs'")
         problems.add_all(number, "keys", _take(row.get("keys", {}), keys, check_as_key))
         problems.add_all(number, "inputs", _take(row.get("inputs", {}), inputs, check_as_input))
         if problems.full:
@@ -59,10 +58,10 @@ def read_question(document: Mapping[str, object], plan: ReadPlan, *, new_id: Cal
 def _rows_of(document: Mapping[str, object]) -> Sequence[object]:
     if "rows" not in document and ("keys" in document or "inputs" in document):
         if odd := document.keys() - _ROW_PARTS - {"request_id"}:
-            raise BadRequest(f"Unknown fields {_shown(odd)}; one row is 'keys', 'inputs' and 'request_id'.")
+            raise BadRequest(f"Unknown fields {shown(odd)}; one row is 'keys', 'inputs' and 'request_id'.")
         return [{name: document[name] for name in sorted(_ROW_PARTS & document.keys())}]
     if odd := document.keys() - {"rows", "request_id"}:
-        raise BadRequest(f"Unknown fields {_shown(odd)}; a request has 'rows' and 'request_id'.")
+        raise BadRequest(f"Unknown fields {shown(odd)}; a request has 'rows' and 'request_id'.")
     rows = document.get("rows")
     if not isinstance(rows, list):
         raise BadRequest("'rows' must be a list of objects with 'keys' and 'inputs'.")
@@ -89,7 +88,7 @@ def _take(found: object, columns: Mapping[str, list[object]], check: Check) -> l
         return [("", "must be an object")]
     problems = []
     if odd := found.keys() - columns.keys():
-        problems.append(("", f"has unknown fields {_shown(odd)}; known are {list(columns)}"))
+        problems.append(("", f"has unknown fields {shown(odd)}; known are {list(columns)}"))
     for name, column in columns.items():
         if name not in found:
             problems.append((name, "is missing"))
@@ -152,35 +151,3 @@ def _read_text(value: object) -> tuple[object, str | None]:
     if not isinstance(value, str) or "\0" in value or len(value) > _TEXT_BYTES:
         return value, f"must be text of at most {_TEXT_BYTES} characters without NUL"
     return value, None
-
-
-class _Problems:
-    """What is wrong with a request, up to a number a person reads."""
-
-    def __init__(self) -> None:
-        self._found: list[dict[str, object]] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self._found) >= _LISTED_PROBLEMS
-
-    def add(self, row: int, field: str, problem: str) -> None:
-        self._found.append({"row": row, "field": field, "problem": problem})
-
-    def add_all(self, row: int, part: str, problems: Sequence[tuple[str, str]]) -> None:
-        for name, problem in problems:
-            self.add(row, f"{part}.{name}" if name else part, problem)
-
-    def refuse(self) -> None:
-        if self._found:
-            first = self._found[0]
-            where = f"row {first['row']}" + (f", {first['field']}" if first["field"] else "")
-            more = f" (and {len(self._found) - 1} more)" if len(self._found) > 1 else ""
-            raise BadRequest(f"The request was refused: {where}: {str(first['problem']).rstrip('.')}{more}.",
-                             self._found[:_LISTED_PROBLEMS])  # fmt: skip
-
-
-def _shown(names: set[str]) -> list[str]:
-    """Name unknown fields, few and short: their names are the client's text."""
-    shown = [name[:_SHOWN_CHARACTERS] for name in sorted(names)[:5]]
-    return [*shown, f"and {len(names) - 5} more"] if len(names) > 5 else shown

@@ -69,10 +69,17 @@ class Routes:
     async def refuse(self, request: Request, error: Exception) -> Response:
         """Answer an error by its status and code; never with what the client sent."""
         known = error if isinstance(error, ApiError) else ApiError("The scorer failed; its log says why.")
-        # Only paths of our own routes come here, so the last part names the route.
-        route = request.url.path.rsplit("/", 1)[-1]
-        self.metrics.observe_request(route, str(request.path_params.get("model", "")), known.status)
+        self.metrics.observe_request(
+            _name_of(request.scope.get("route")), str(request.path_params.get("model", "")), known.status
+        )
         return error_response(known)
+
+
+def _name_of(route: object) -> str:
+    """Name a route by the last fixed part of its path, never by what a client wrote there."""
+    # Predictions do not pass through the router.
+    fixed = [part for part in getattr(route, "path", "predict").split("/") if part and part[0] != "{"]
+    return str(fixed[-1])
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,13 @@ def run_worker(
     room = open_trial_room()
     from serving.access import Access
     from serving.app import Limits, Parts, create_apps
-    from serving.features import open_feature_store
+    from serving.features import open_feature_store, open_row_store
     from serving.loading import ReleaseLoader
     from serving.models import ServedModels
     from serving.prediction_ids import open_prediction_ids
     from serving.prediction_log import LogBook
     from serving.pressure import Pressure
+    from serving.pushes import Pushes
     from serving.server import Listening, run
 
     clock = open_clock(config.clock)
@@ -87,7 +88,8 @@ def run_worker(
         )
     limits = Limits(max_body_bytes=config.max_body_bytes)
     pressure = Pressure(most=config.max_pending)
-    parts = Parts(models, book, ids, clock, access, pressure=pressure, limits=limits)
+    pushes = Pushes(workspace.push_sources, lambda: open_row_store(workspace.repo))
+    parts = Parts(models, book, ids, clock, access, pressure=pressure, limits=limits, pushes=pushes)
     app, admin = create_apps(parts)
 
     def announce() -> None:

@@ -30,6 +30,11 @@ class Workspace:
         return self.repo / "data"
 
     @property
+    def push_sources(self) -> Path:
+        """What services may push, as ``knownat apply`` found it."""
+        return self.data / "push_sources.json"
+
+    @property
     def models(self) -> Path:
         """One TOML and one SQL file a model."""
         return self.repo / "models"

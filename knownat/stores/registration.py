@@ -18,8 +18,11 @@ from feast.repo_config import RepoConfig
 from feast.repo_contents import RepoContents
 from feast.repo_operations import _get_repo_contents, apply_total_with_repo_instance, get_repo_files
 
+from knownat.contract.push_plan import write_push_plan
+from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, KnownatError, RepoError
 from knownat.stores.definitions import Definition, compare_definitions, find_definitions
+from knownat.stores.push_sources import compile_push_plan
 from knownat.stores.repo import check_registry_file, describe, load_config, registry_file
 from knownat.stores.sources import parquet_files
 
@@ -76,6 +79,7 @@ def register(root: Path, *, allow_breaking: bool) -> dict[str, object]:
     names = registered(store)
     if unseen := compare_definitions(found, names):
         raise ConfigError(root, unseen)
+    write_push_plan(Workspace.at(root).push_sources, compile_push_plan(store))
     _remember(root, config, store)
     kinds = {"entities": "entity", "feature_views": "feature view", "on_demand_views": "on-demand view"}
     kinds |= {"feature_services": "feature service"}
