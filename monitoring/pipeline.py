@@ -18,6 +18,7 @@ from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
 from monitoring import pages
+from monitoring.contest import judge_contest
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.estimate import estimate_metrics
 from monitoring.faults import Seen, find_faults
@@ -101,7 +102,12 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
         evidence.labels,
         now=now,
         usual=usual_metrics(spec, evidence.holdout, window),
-    ).model_copy(update={"estimates": _estimates(evidence, window)})
+    ).model_copy(
+        update={
+            "estimates": _estimates(evidence, window),
+            "comparisons": tuple(judge_contest(spec, c, evidence.labels, now=now) for c in evidence.contests),
+        }
+    )
     headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
     return Summary(
         model=spec.name,

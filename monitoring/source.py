@@ -13,6 +13,8 @@ from knownat.contract.reference import Reference, read_reference
 from knownat.contract.release import BASELINE, HOLDOUT, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
+from monitoring.contenders import find_contests
+from monitoring.contest import Contest
 from monitoring.windows import Window
 
 
@@ -31,6 +33,8 @@ class Evidence:
     labels: pa.Table
     other_rows: Mapping[str, int]
     """What others answered in the window, by version and role."""
+    contests: tuple[Contest, ...] = ()
+    """Challengers and shadows beside the champion, on all rows that both have scored."""
 
 
 def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
@@ -65,6 +69,7 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,
         labels=read_labels(root, model),
         other_rows=_others(tables, judged),
+        contests=tuple(find_contests(workspace, release, window)),
     )
 
 

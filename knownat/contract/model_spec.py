@@ -196,6 +196,8 @@ class Monitoring(_Section):
     """By what share of the release's own number the metric may be worse."""
     label_wait_hours: Annotated[int, Field(ge=0)] = 48
     """How long after the question a label is waited for; performance is judged on older questions."""
+    compare_block_hours: Annotated[int, Field(ge=1)] = 24
+    """Rows of so many hours count as one when versions are compared: a day's share what made them hard."""
 
 
 class ModelSpec(_Section):
