@@ -22,10 +22,16 @@ from serving.admin import AdminRoutes, create_admin_app
 from serving.bodies import MAX_BODY_BYTES, Bodies
 from serving.errors import ApiError
 from serving.health import Drain, Readiness
+from serving.insight import Folders, Insight
 from serving.lanes import Lane
 from serving.metrics import Metrics
 from serving.models import ServedModels
-from serving.openapi import LABELS_BODY, LabelsAnswer, answers, describe
+from serving.openapi import (
+    LABELS_BODY,
+    LabelsAnswer,
+    answers,
+    describe,
+)
 from serving.predict_route import PredictRoute
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
@@ -63,14 +69,16 @@ class Parts:
     shadows: Shadows | None = None
     pushes: Pushes = field(default_factory=no_pushes)
     limits: Limits = field(default_factory=Limits)
+    folders: Folders | None = None
+    """Beside the log by default."""
 
 
 class ScorerApp(FastAPI):
     """A FastAPI app whose predictions do not pass through its stack, only through its description."""
 
-    def __init__(self, predict: ASGIApp, **settings: Any) -> None:
+    def __init__(self, predict: ASGIApp, explain: ASGIApp, **settings: Any) -> None:
         super().__init__(**settings)
-        self._predict = predict
+        self._predict, self._explain = predict, explain
         # Here for what the router says of it: another method is 405.
         for path in ("/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"):
             self.router.routes.append(Route(path, predict, methods=["POST"]))
@@ -78,7 +86,8 @@ class ScorerApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/predict"):
-            await self._predict(scope, receive, send)
+            # Only a parameter can ask for more than a prediction.
+            await (self._explain if scope["query_string"] else self._predict)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -114,6 +123,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
         pressure=parts.pressure,
         bodies=bodies,
     )
+    insight = Insight.beside(predict, parts.book, parts.folders)
     routes = Routes(parts.access, parts.book, parts.ids, parts.clock, metrics, bodies)
     upkeep = Upkeep(parts.models, parts.access, bodies, parts.book)
 
@@ -130,10 +140,12 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
             shadows.close()
             scoring.close()
             pushing.close()
+            insight.close()
 
     # The pages of /docs load scripts from elsewhere; /openapi.json needs nothing.
     app = ScorerApp(
         ServerErrorMiddleware(predict, handler=routes.refuse),
+        ServerErrorMiddleware(insight.explain, handler=routes.refuse),
         title="knownat scorer",
         version=version("knownat"),
         lifespan=lifespan,
@@ -142,6 +154,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
     )
     _add_routes(app, routes, health)
     _add_push(app, push)
+    insight.add_to(app)
     _add_refusals(app, routes)
     return app, create_admin_app(AdminRoutes(parts.models, parts.access, metrics), health)
 

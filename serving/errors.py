@@ -7,14 +7,17 @@
   - BadRequest         422  the body is not what this route takes; lists problems, never values
   - UnknownPath        404  nothing is there
   - UnknownModel       404  no such model is served; lists those that are
+  - UnknownPrediction  404  no prediction of that id was made here, or its row is not in the log
   - Gone               410  it served once; says what serves now
   - BodyTooLarge       413  the body is over the limit
   - ClientTooSlow      408  the body did not arrive in time
   - Overloaded         503  more requests wait than can be answered in time
+  - ExplainOverloaded  503  more explanations wait than can be made in time
   - DeadlineExceeded   503  the request's time is over
   - StoreUnavailable   503  the features could not be read
   - ScoringFailed      500  the release could not score rows that passed every check
-  - LogUnavailable     503  a label could not be kept
+  - ExplainFailed      500  the release could not explain a row that it can score
+  - LogUnavailable     503  a label or a comment could not be kept
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,6 +83,13 @@ class UnknownModel(ApiError):
     code = "unknown_model"
 
 
+class UnknownPrediction(ApiError):
+    """No prediction of that id was made here, or its row is not in the log."""
+
+    status = 404
+    code = "unknown_prediction"
+
+
 class Gone(ApiError):
     """It served once, and does no more."""
 
@@ -110,6 +120,14 @@ class Overloaded(ApiError):
     headers = _SOON
 
 
+class ExplainOverloaded(ApiError):
+    """More explanations wait than can be made in time; predictions go on."""
+
+    status = 503
+    code = "explain_overloaded"
+    headers = _SOON
+
+
 class DeadlineExceeded(ApiError):
     """The request's time is over; nothing of it was logged as answered."""
 
@@ -133,8 +151,15 @@ class ScoringFailed(ApiError):
     code = "scoring_failed"
 
 
+class ExplainFailed(ApiError):
+    """The release could not explain a row that it can score."""
+
+    status = 500
+    code = "explain_failed"
+
+
 class LogUnavailable(ApiError):
-    """A label could not be kept."""
+    """A label or a comment could not be kept."""
 
     status = 503
     code = "log_unavailable"

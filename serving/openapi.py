@@ -6,6 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from knownat.contract.read_plan import Status
+from knownat.scoring.contributions import Scale
+from serving.explaining import MAX_EXPLAINED_ROWS
+from serving.feedback import MAX_COMMENT_CHARACTERS
 from serving.labels import MAX_LABELS
 from serving.push_route import PushAnswer
 from serving.questions import MAX_ROWS
@@ -18,13 +21,31 @@ class ViewAnswer(BaseModel):
     age_seconds: float | None
 
 
+class ContributionAnswer(BaseModel):
+    """What one feature added to a raw score."""
+
+    feature: str
+    value: str | float | int | bool | None
+    contribution: float
+
+
+class ExplanationAnswer(BaseModel):
+    """``raw_score`` is ``base`` and all contributions, on ``scale``; the largest come first."""
+
+    scale: Scale
+    base: float
+    raw_score: float
+    contributions: list[ContributionAnswer]
+
+
 class PredictionAnswer(BaseModel):
-    """One prediction; ``degraded`` when a view gave no current value."""
+    """One prediction; ``degraded`` when a view gave no current value; explained if that was asked."""
 
     prediction_id: str
     score: float
     degraded: bool
     views: dict[str, ViewAnswer]
+    explanation: ExplanationAnswer | None = None
 
 
 class PredictAnswer(BaseModel):
@@ -41,6 +62,13 @@ class LabelsAnswer(BaseModel):
 
     accepted: int
     unknown: list[str]
+
+
+class FeedbackAnswer(BaseModel):
+    """The bundle that was made, or that the same comment had made before."""
+
+    feedback_id: str
+    created: bool
 
 
 class ErrorBody(BaseModel):
@@ -119,6 +147,20 @@ _LABELS = {
     "required": ["labels"],
     "additionalProperties": False,
 }
+_FEEDBACK = {
+    "type": "object",
+    "properties": {
+        "prediction_id": {"type": "string", "minLength": 1, "maxLength": 256},
+        "comment": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_COMMENT_CHARACTERS,
+            "description": "Plain text; line breaks are taken, other control characters are not.",
+        },
+    },
+    "required": ["prediction_id", "comment"],
+    "additionalProperties": False,
+}
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
@@ -127,8 +169,9 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
 _PREDICT_PATH = "/v1/models/{model}/predict"
-_MODELS = (PredictAnswer, LabelsAnswer, PushAnswer, ErrorAnswer)
+_MODELS = (PredictAnswer, LabelsAnswer, FeedbackAnswer, PushAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
+FEEDBACK_BODY = _body(_FEEDBACK)
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +192,16 @@ def _content(model: type[BaseModel]) -> dict[str, Any]:
 _PREDICT: dict[str, Any] = {
     "summary": "Predict one row or many",
     "operationId": "predict",
-    "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "parameters": [
+        {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},
+        {
+            "name": "explain",
+            "in": "query",
+            "description": f"What each feature added to the score, for at most {MAX_EXPLAINED_ROWS} rows. "
+            "It takes a key of scope 'explain', and longer.",
+            "schema": {"type": "boolean", "default": False},
+        },
+    ],
     **PREDICT_BODY,
     "responses": {
         "200": {"description": "The predictions, in order.", "content": _content(PredictAnswer)},

@@ -73,7 +73,7 @@ class PredictRoute:
             now_us = self.answering.clock.now_us()
             deadline_ns = time.perf_counter_ns() + _nanoseconds(model, question)
             moment = Moment(now_us, started_ns, deadline_ns)
-            _refuse_after_sunset(model, lineup, now_us)
+            refuse_after_sunset(model, lineup, now_us)
             content = await self._answer(model, role, question, moment)
         except ApiError as error:
             self.metrics.observe_request(ROUTE, name, error.status)
@@ -109,7 +109,7 @@ class PredictRoute:
                 f"'{model.name}' could not answer in time. Ask again, or fewer rows."
             ) from error
         except TransformFailed as error:
-            raise _not_transformed(model, error) from error
+            raise not_transformed(model, error) from error
         except (KnownatError, LaneFailed) as error:
             raise scoring_failed(model, error) from error
         count(model, answer, moment.now_us)
@@ -125,7 +125,14 @@ def _nanoseconds(model: ServedModel, question: OneQuestion | Question) -> int:
     return int((model.deadline_seconds + _SECONDS_A_ROW * (rows - 1)) * 1e9)
 
 
-def _refuse_after_sunset(model: ServedModel, lineup: Lineup, now_us: int) -> None:
+def refuse_after_sunset(model: ServedModel, lineup: Lineup, now_us: int) -> None:
+    """Refuse a version whose sunset has come, and point to what serves.
+
+    Raises
+    ------
+    Gone
+        From the sunset on.
+    """
     if model.sunset_us is None or now_us < model.sunset_us:
         return
     champion = lineup.champion
@@ -137,7 +144,8 @@ def _refuse_after_sunset(model: ServedModel, lineup: Lineup, now_us: int) -> Non
     )
 
 
-def _not_transformed(model: ServedModel, error: TransformFailed) -> ApiError:
+def not_transformed(model: ServedModel, error: TransformFailed) -> ApiError:
+    """Tell a value that an on-demand view cannot take from a view that fails."""
     if error.from_request:
         return BadRequest(f"The request was refused: {error} Send values that it can take.")
     return scoring_failed(model, error)

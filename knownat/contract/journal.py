@@ -59,6 +59,11 @@ class RowCodec:
         self._truths_at = tuple(i for i, code in enumerate(self._codes) if code == "?")
         self._no_nulls = bytes(self._bitmap)
 
+    @property
+    def fixed_bytes(self) -> int:
+        """Where a row's first text begins in its payload."""
+        return self._fixed.size
+
     def encode(self, row: Sequence[object]) -> bytes:
         """Pack one row, its values in the schema's order, timestamps as UTC microseconds.
 
@@ -269,13 +274,34 @@ def read_journal(path: Path) -> Journal:
     return Journal(schema, payloads[1:], len(content) - read)
 
 
+def find_record(path: Path, first_text: str) -> pa.Table | None:
+    """Return the row whose first text is this, without decoding any other; none if there is none."""
+    content = path.read_bytes()
+    if (head := _whole_frame(content, len(MAGIC))) is None:
+        return None
+    codec = RowCodec(pa.ipc.read_schema(pa.py_buffer(head)))
+    wanted, found = first_text.encode(), -1
+    while (found := content.find(wanted, found + 1)) >= 0:
+        payload = _whole_frame(content, found - codec.fixed_bytes - _FRAME.size)
+        if payload is not None:
+            table = codec.decode([payload])
+            first = next(field.name for field in codec.schema if field.type == pa.string())
+            if table[first][0].as_py() == first_text:
+                return table
+    return None
+
+
 def _whole_frames(content: bytes) -> Iterable[bytes]:
     position = len(MAGIC)
-    while position + _FRAME.size <= len(content):
-        length, checksum = _FRAME.unpack_from(content, position)
-        payload = content[position + _FRAME.size : position + _FRAME.size + length]
-        head = zlib.crc32(content[position : position + _LENGTH.size])
-        if len(payload) != length or zlib.crc32(payload, head) != checksum:
-            return
+    while (payload := _whole_frame(content, position)) is not None:
         yield payload
-        position += _FRAME.size + length
+        position += _FRAME.size + len(payload)
+
+
+def _whole_frame(content: bytes, position: int) -> bytes | None:
+    if position < len(MAGIC) or position + _FRAME.size > len(content):
+        return None
+    length, checksum = _FRAME.unpack_from(content, position)
+    payload = content[position + _FRAME.size : position + _FRAME.size + length]
+    head = zlib.crc32(content[position : position + _LENGTH.size])
+    return payload if len(payload) == length and zlib.crc32(payload, head) == checksum else None

@@ -55,6 +55,11 @@ class Workspace:
         return self.home / "predictions"
 
     @property
+    def feedback(self) -> Path:
+        """What users found odd: one bundle a comment, ``<model>/<id>.json``."""
+        return self.home / "feedback"
+
+    @property
     def reports(self) -> Path:
         """What analysts open; ``index.html`` first."""
         return self.home / "reports"

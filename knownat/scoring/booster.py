@@ -21,6 +21,8 @@ from knownat.errors import ReleaseError, SchemaMismatch
 
 _FLOAT64: Final = 1
 _NORMAL: Final = 0
+_RAW: Final = 1
+_CONTRIBUTIONS: Final = 3
 _ALL_ITERATIONS: Final = -1
 _ROW_MAJOR: Final = 1
 # More threads than one cost 90 times the latency on a busy machine; processes scale instead.
@@ -117,12 +119,40 @@ class Booster:
         SchemaMismatch
             If the matrix has another number of columns than the model.
         """
+        scores = self._predict_matrix(matrix, _NORMAL, self.num_outputs)
+        return scores.reshape(-1) if self.num_outputs == 1 else scores
+
+    def predict_raw(self, matrix: Matrix) -> Matrix:
+        """Predict n rows on the scale that the trees add up on: shape (n, outputs).
+
+        Raises
+        ------
+        SchemaMismatch
+            If the matrix has another number of columns than the model.
+        """
+        return self._predict_matrix(matrix, _RAW, self.num_outputs)
+
+    def contributions(self, matrix: Matrix) -> Matrix:
+        """Return what each column adds to the raw score of n rows, the base last: (n, columns + 1) an output.
+
+        They are SHAP values, exact for trees (Lundberg and others, 2018, arXiv:1802.03888).
+
+        Raises
+        ------
+        SchemaMismatch
+            If the matrix has another number of columns than the model.
+        ReleaseError
+            If LightGBM cannot tell them, as for linear trees.
+        """
+        return self._predict_matrix(matrix, _CONTRIBUTIONS, self.num_outputs * (self.num_features + 1))
+
+    def _predict_matrix(self, matrix: Matrix, kind: int, width: int) -> Matrix:
         if matrix.ndim != 2 or matrix.shape[1] != self.num_features:
             raise SchemaMismatch(
                 f"The matrix has shape {matrix.shape}; the model needs (n, {self.num_features})."
             )
         rows = matrix.shape[0]
-        scores = np.empty(rows * self.num_outputs, dtype=np.float64)
+        found = np.empty((rows, width), dtype=np.float64)
         if rows:
             data = np.ascontiguousarray(matrix, dtype=np.float64)
             written = ctypes.c_int64()
@@ -134,14 +164,14 @@ class Booster:
                 ctypes.c_int32(rows),
                 ctypes.c_int32(self.num_features),
                 ctypes.c_int(_ROW_MAJOR),
-                ctypes.c_int(_NORMAL),
+                ctypes.c_int(kind),
                 ctypes.c_int(0),
                 ctypes.c_int(_ALL_ITERATIONS),
                 ctypes.c_char_p(_PARAMETERS),
                 ctypes.byref(written),
-                scores.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+                found.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
             )
-        return scores if self.num_outputs == 1 else scores.reshape(rows, self.num_outputs)
+        return found
 
     def predict_one(self, values: Sequence[float]) -> list[float]:
         """Predict one row on LightGBM's fast path, without an array made: one score an output.

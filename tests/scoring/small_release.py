@@ -100,14 +100,16 @@ def golden_table(rows: int = 60) -> pa.Table:
     return pa.table({**stored, "weight_kg": weights, "load__kg_per_parcel": made})
 
 
-def model_text() -> bytes:
+def model_text(*, opposite: bool = False) -> bytes:
     # Imported here, as the processes that only publish need not wait for it.
     import lightgbm
 
     table = golden_table(400)
     matrix = SCHEMA.matrix(table)
-    labels = (np.nan_to_num(matrix[:, 1]) + 20 * (matrix[:, 2] == 1) > 35).astype(float)
-    data = lightgbm.Dataset(matrix, labels, feature_name=list(SCHEMA.names), categorical_feature=[2])
+    labels = (np.nan_to_num(matrix[:, 1]) + 20 * (matrix[:, 2] == 1) > 35) != opposite
+    data = lightgbm.Dataset(
+        matrix, labels.astype(float), feature_name=list(SCHEMA.names), categorical_feature=[2]
+    )
     params = {"objective": "binary", "num_threads": 1, "verbosity": -1, "min_data_in_leaf": 5}
     return lightgbm.train(params, data, 20).model_to_string().encode()
 
@@ -143,10 +145,11 @@ def publish_small(
     damage: Callable[[bytes], bytes] = lambda model: model,
     files: Mapping[str, str] | None = None,
     score_error: float = 0.0,
+    opposite: bool = False,
     **changes: object,
 ) -> Release:
     """Publish a release; ``damage`` and ``files`` change it before its manifest is written."""
-    model, golden = model_text(), golden_table()
+    model, golden = model_text(opposite=opposite), golden_table()
     scores = Booster.from_bytes(model).predict(SCHEMA.matrix(golden))
     golden = golden.append_column("score", pa.array(scores + score_error))
     with stage_release(folder / "late_parcel" / version) as staged:

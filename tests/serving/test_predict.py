@@ -335,5 +335,6 @@ def test_the_description_covers_what_is_answered(service):
     assert set(one["properties"]) == {"request_id", "keys", "inputs"}
     assert json.dumps(described).count("HTTPValidationError") == 0
     assert set(described["paths"]) == {
-        "/v1/models/{model}/predict", "/v1/labels", "/health/live", "/health/ready",
+        "/v1/models/{model}/predict", "/v1/labels", "/v1/feedback", "/v1/push/{source}", "/health/live",
+        "/health/ready",
     }  # fmt: skip

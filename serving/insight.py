@@ -1,0 +1,80 @@
+"""What lets people see into a model and talk back: explanations, feedback and the preview page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from fastapi import FastAPI
+
+from serving.explain_route import ExplainRoute
+from serving.explaining import Explaining
+from serving.feedback import Feedback
+from serving.feedback_route import FeedbackRoute
+from serving.lanes import Lane
+from serving.openapi import FEEDBACK_BODY, FeedbackAnswer, answers
+from serving.predict_route import PredictRoute
+from serving.prediction_log import LogBook
+
+_FEEDBACK_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where releases are read for explanations and bundles, and where bundles go."""
+
+    releases: Path
+    feedback: Path
+
+    @classmethod
+    def beside(cls, log: Path) -> Self:
+        """Name the folders beside a prediction log, as a workspace has them."""
+        return cls(log.parent / "releases", log.parent / "feedback")
+
+
+@dataclass(frozen=True)
+class Insight:
+    """The routes, and the threads that they wait for."""
+
+    explain: ExplainRoute
+    feedback: FeedbackRoute
+
+    @classmethod
+    def beside(cls, predict: PredictRoute, book: LogBook, folders: Folders | None = None) -> Self:
+        """Make the routes from what the predictions' route stands on."""
+        folders = folders or Folders.beside(book.root)
+        explain = ExplainRoute(
+            predict=predict,
+            models=predict.models,
+            access=predict.access,
+            answering=predict.answering,
+            explaining=Explaining(folders.releases),
+            metrics=predict.metrics,
+            pressure=predict.pressure,
+            bodies=predict.bodies,
+        )
+        ids, clock = predict.answering.ids, predict.answering.clock
+        feedback = FeedbackRoute(
+            access=predict.access,
+            feedback=Feedback(folders.feedback, book.root, folders.releases, predict.models, ids),
+            clock=clock,
+            metrics=predict.metrics,
+            bodies=predict.bodies,
+            lane=Lane("feedback", deadline=_FEEDBACK_SECONDS),
+        )
+        return cls(explain, feedback)
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes but the explanations', which stand before the app's stack as the predictions do."""
+        app.post(
+            "/v1/feedback",
+            summary="Say what is odd about a prediction; it is kept with all that made it",
+            response_model=None,
+            responses=answers(FeedbackAnswer, 401, 403, 404, 408, 413, 422, 429, 503),
+            openapi_extra=FEEDBACK_BODY,
+            name="feedback",
+        )(self.feedback.__call__)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.explain.explaining.close()
+        self.feedback.lane.close()
