@@ -36,6 +36,11 @@ class Stamps:
             return None
         return stamp
 
+    def sha256(self, table: Path) -> str | None:
+        """Return the digest of a table as it was last built, or None if it never was."""
+        stamp = self._stamps.get(self._name(table))
+        return None if stamp is None else stamp.sha256
+
     def put(self, table: Path, *, inputs: str, rows: int) -> Stamp:
         """Stamp a table that was just built."""
         stamp = Stamp(inputs, digest(table), rows)

@@ -39,8 +39,10 @@ class Applied:
     log: str
 
 
-def open_repo(path: Path) -> Repo:
+def open_repo(path: Path, *, settings: Path | None = None) -> Repo:
     """Open a repo for reading; every path in it is absolute, wherever the process runs.
+
+    ``settings`` is another file than the one that configures the repo.
 
     Raises
     ------
@@ -49,8 +51,8 @@ def open_repo(path: Path) -> Repo:
     ConfigError
         If ``feature_store.yaml`` cannot be used.
     """
-    root = _folder(path)
-    config = load_config(root)
+    root = _folder(path, settings)
+    config = load_config(root, settings)
     check_registry_file(config)
     from feast import FeatureStore
 
@@ -60,11 +62,12 @@ def open_repo(path: Path) -> Repo:
     return Repo(root, store)
 
 
-def apply_repo(path: Path, *, allow_breaking: bool = False) -> Applied:
+def apply_repo(path: Path, *, allow_breaking: bool = False, settings: Path | None = None) -> Applied:
     """Register a repo's definitions, or refuse and change nothing.
 
     Feast imports every file of the repo as a top-level module and changes the working folder, so
-    this happens in a process of its own.
+    this happens in a process of its own. ``settings`` is another file than the one that configures
+    the repo.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def apply_repo(path: Path, *, allow_breaking: bool = False) -> Applied:
     ConfigError
         If ``feature_store.yaml`` cannot be used.
     """
-    root = _folder(path)
+    root = _folder(path, settings)
     with tempfile.TemporaryDirectory(prefix="knownat-apply-") as scratch:
         answer = Path(scratch) / "answer.json"
         # -P keeps the working folder off the module path: a repo's `profile.py` must not become
@@ -87,7 +90,7 @@ def apply_repo(path: Path, *, allow_breaking: bool = False) -> Applied:
             check=False,
             cwd=root,
             # It starts in the repo's folder, from where a relative path would name another file.
-            env={**os.environ, "NO_COLOR": "1", FILE_VARIABLE: str(settings_file(root))},
+            env={**os.environ, "NO_COLOR": "1", FILE_VARIABLE: str(settings or settings_file(root))},
         )
         said = json.loads(answer.read_text()) if answer.exists() else {}
     if "problems" in said:
@@ -106,7 +109,7 @@ def apply_repo(path: Path, *, allow_breaking: bool = False) -> Applied:
     )
 
 
-def load_config(root: Path) -> "RepoConfig":
+def load_config(root: Path, settings: Path | None = None) -> "RepoConfig":
     """Read ``feature_store.yaml`` with every path made absolute from the repo's folder.
 
     Raises
@@ -118,9 +121,9 @@ def load_config(root: Path) -> "RepoConfig":
     from feast.repo_config import FeastConfigError, RepoConfig
     from pydantic import ValidationError
 
-    file, settings = settings_file(root), read_settings(root)
+    file = settings or settings_file(root)
     try:
-        config = RepoConfig(**settings)
+        config = RepoConfig(**read_settings(root, file))
         config.repo_path = root
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
@@ -166,9 +169,9 @@ def check_registry_file(config: "RepoConfig") -> None:
         raise RepoError(f"The registry {file} is damaged ({state}). Restore it from a backup.")
 
 
-def _folder(path: Path) -> Path:
+def _folder(path: Path, settings: Path | None = None) -> Path:
     root = path.expanduser().resolve()
-    if not settings_file(root).is_file():
+    if not (settings or settings_file(root)).is_file():
         raise RepoError(f"{root} has no feature_store.yaml. Name the feature repo with --repo.")
     return root
 

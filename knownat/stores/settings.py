@@ -22,18 +22,20 @@ def settings_file(root: Path) -> Path:
     return Path(os.environ.get(FILE_VARIABLE) or root / "feature_store.yaml").absolute()
 
 
-def read_settings(root: Path) -> dict[str, Any]:
+def read_settings(root: Path, file: Path | None = None) -> dict[str, Any]:
     """Read a repo's settings; relative paths start at the repo's folder, wherever the process runs.
+
+    ``file`` is another file than the one that configures the repo.
 
     Raises
     ------
     ConfigError
         If the file is missing, is no YAML, or holds no settings.
     """
-    return _absolute(read_raw_settings(root), root)
+    return _absolute(read_raw_settings(root, file), root)
 
 
-def read_raw_settings(root: Path) -> dict[str, Any]:
+def read_raw_settings(root: Path, file: Path | None = None) -> dict[str, Any]:
     """Read a repo's settings as they stand in the file, environment variables filled in.
 
     Raises
@@ -41,7 +43,7 @@ def read_raw_settings(root: Path) -> dict[str, Any]:
     ConfigError
         If the file is missing, is no YAML, or holds no settings.
     """
-    file = settings_file(root)
+    file = file or settings_file(root)
     try:
         raw = yaml.safe_load(os.path.expandvars(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
