@@ -1,11 +1,13 @@
-"""Score a file with the same scorer, from what was known at each row's own time."""
+"""Score files with the same scorer, from what was known at each row's own time, in bounded memory."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,12 +19,15 @@ from knownat.errors import ConfigError, ReleaseError, RowsNotConserved
 from knownat.scoring.scorer import Scorer
 from knownat.scoring.trial import trial_load
 from serving.prediction_ids import PredictionIds, open_prediction_ids
-from serving.question_files import ADDED_COLUMNS, read_question_file
+from serving.question_files import ADDED_COLUMNS, find_questions
 
 History = Callable[[pa.Table, ReadPlan], pa.Table]
 """Examples and a plan in; the same rows out, with each view's stored values and ``<view>__status``."""
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 131_072
+"""Rows joined at once: each join reads the feature tables, so few and large ones cost least."""
+
+_SCORED_AT_ONCE = 8_192  # As Python's values these take a hundred times their room in Arrow.
 
 
 @dataclass(frozen=True)
@@ -42,38 +47,77 @@ def score_file(
     version: str | None,
     history: History,
     batch_rows: int = BATCH_ROWS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Score every row of a Parquet file, in order, a batch at a time; the target appears when it is whole.
+    """Score every row of a Parquet file, or of a folder's, in order; the target appears when it is whole.
+
+    Memory is bounded by a batch and the feature tables, not by the file. ``progress`` gets the rows that
+    are done, and how many there are.
 
     Raises
     ------
     ReleaseError
         If there is no such release, or it cannot be loaded.
     ConfigError
-        If the file cannot be read, lacks a column, or holds other values than declared.
+        If a file cannot be read, lacks a column, or holds other values than declared; or the target
+        cannot be where it is to be.
     """
+    _check_target(source, target)
     release = _find_release(workspace, model, version)
-    scorer, plan = Scorer.load(release), release.plan
+    scorer = Scorer.load(release)
     ids = open_prediction_ids(workspace.predictions, os.urandom(8).hex())
-    if not target.parent.is_dir():
+    questions = find_questions(source, release.plan)
+    done = 0
+    with _appearing(target) as write:
+        for examples in questions.tables(batch_rows):
+            write(_score(scorer, release, examples, history, ids))
+            done += len(examples)
+            if progress is not None:
+                progress(done, questions.rows)
+        if done != questions.rows:
+            raise RowsNotConserved(f"{questions.rows} rows are in {source}, {done} were scored.")
+    return Scored(release.manifest.version, done)
+
+
+def _check_target(source: Path, target: Path) -> None:
+    place = target.resolve()
+    if not place.parent.is_dir():
         raise ConfigError(target, ["its folder is not there"])
-    rows = 0
-    staged = target.with_name(f".{target.name}")
-    writer: pq.ParquetWriter | None = None
+    if place.is_dir():
+        raise ConfigError(target, ["is a folder; name the file to write"])
+    if source.resolve() in (place, *place.parents):
+        raise ConfigError(target, ["is part of what is scored; write it elsewhere"])
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Give what writes tables into a file; it has its name once all of it is on disk."""
+    staged = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    writers: list[pq.ParquetWriter] = []
+
+    def write(table: pa.Table) -> None:
+        if not writers:
+            writers.append(pq.ParquetWriter(staged, table.schema))
+        writers[0].write_table(table)
+
     try:
-        for examples in read_question_file(source, plan, batch_rows=batch_rows):
-            scored = _score(scorer, release, examples, history, ids)
-            writer = writer or pq.ParquetWriter(staged, scored.schema)
-            writer.write_table(scored)
-            rows += len(scored)
-        if writer is not None:
+        yield write
+        for writer in writers:
             writer.close()
-            staged.replace(target)
+        _sync(staged)
+        staged.replace(target)
     finally:
-        if writer is not None:
+        for writer in writers:
             writer.close()
         staged.unlink(missing_ok=True)
-    return Scored(release.manifest.version, rows)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _find_release(workspace: Workspace, model: str, version: str | None) -> Release:
@@ -99,9 +143,12 @@ def _score(
     frame = history(examples.select(list(needed)), plan)
     if len(frame) != rows:
         raise RowsNotConserved(f"{rows} rows went into the join, {len(frame)} came out.")
-    stored = {name: frame[name].to_pylist() for view in plan.views for name in map(view.column, _names(view))}
-    inputs = {i.name: examples[i.name].to_pylist() for i in plan.request_inputs}
-    scores = scorer.score(scorer.columns(stored, inputs))
+    inputs = examples.select([i.name for i in plan.request_inputs])
+    parts = [
+        _score_some(scorer, frame.slice(start, _SCORED_AT_ONCE), inputs.slice(start, _SCORED_AT_ONCE))
+        for start in range(0, rows, _SCORED_AT_ONCE)
+    ]
+    scores = np.concatenate(parts)
     added = (
         pa.array(ids.issue(manifest.model, rows)),
         pa.repeat(manifest.model, rows),
@@ -112,6 +159,13 @@ def _score(
     for name, column in zip(ADDED_COLUMNS, added, strict=True):
         examples = examples.append_column(name, column)
     return examples
+
+
+def _score_some(scorer: Scorer, frame: pa.Table, asked: pa.Table) -> npt.NDArray[np.float64]:
+    names = [name for view in scorer.plan.views for name in map(view.column, _names(view))]
+    stored = {name: frame[name].to_pylist() for name in names}
+    inputs = {name: asked[name].to_pylist() for name in asked.column_names}
+    return scorer.score(scorer.columns(stored, inputs))
 
 
 def _names(view: PlanView) -> list[str]:

@@ -105,7 +105,9 @@ def serve(
 
 def score(
     model: Annotated[str, typer.Argument(help="The model.")],
-    source: Annotated[Path, typer.Argument(help="Parquet with the keys, event_timestamp and inputs.")],
+    source: Annotated[
+        Path, typer.Argument(help="Parquet, or a folder of it: keys, event_timestamp, inputs.")
+    ],
     target: Annotated[Path, typer.Argument(help="Parquet to write: the same rows, scored.")],
     *,
     repo: RepoOption = Path("feature_repo"),
@@ -113,19 +115,37 @@ def score(
     version: Annotated[
         str | None, typer.Option("--version", help="A release's version. Default: the one that serves.")
     ] = None,
+    batch_rows: Annotated[
+        int,
+        typer.Option(
+            "--batch-rows", help="Rows joined at once: more is faster, and takes more memory.", min=1
+        ),
+    ] = 131_072,
 ) -> None:
-    """Score the rows of a Parquet file, each with what was known at its event_timestamp.
+    """Score the rows of Parquet files of any size, each with what was known at its event_timestamp.
 
-    Every row comes out once, in order, with prediction_id, model, version and score. The rows are not
-    written to the prediction log: the file is their record.
+    Every row comes out once, in order, with prediction_id, model, version, degraded and score. The target
+    appears once it is whole. The rows are not written to the prediction log: the file is their record.
 
     Example: knownat score late_arrival october.parquet scored.parquet
     """
+    from knownat.stores.commands import progress_bar
     from serving.batch import score_file
     from serving.features import open_history
 
     workspace = Workspace.at(repo)
-    done = score_file(workspace, model, source, target, version=version, history=open_history(workspace.repo))
+    with progress_bar() as bar:
+        task = bar.add_task("rows scored", total=None)
+        done = score_file(
+            workspace,
+            model,
+            source,
+            target,
+            version=version,
+            history=open_history(workspace.repo),
+            batch_rows=batch_rows,
+            progress=lambda done, rows: bar.update(task, completed=done, total=rows),
+        )
     if as_json:
         _print(json.dumps({"model": model, "version": done.version, "rows": done.rows, "path": str(target)}))
     else:

@@ -1,6 +1,7 @@
-"""Questions from a Parquet file, as strict as those over HTTP: nothing is coerced into another entity."""
+"""Questions from Parquet files, as strict as those over HTTP: nothing is coerced into another entity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,26 +27,92 @@ _TYPES = {
 }
 
 
-def read_question_file(source: Path, plan: ReadPlan, *, batch_rows: int) -> Iterator[pa.Table]:
-    """Read a file batch by batch: keys and inputs in their declared types, times in UTC microseconds.
+@dataclass(frozen=True)
+class QuestionFiles:
+    """One Parquet file, or a folder's in the order of their paths; every one was looked at."""
 
-    The question's time, where the plan has an input for it, is each row's event_timestamp.
+    files: tuple[Path, ...]
+    rows: int
+    plan: ReadPlan
+
+    def tables(self, batch_rows: int) -> Iterator[pa.Table]:
+        """Read the rows in order, so many at a time whatever the files' sizes, keys and inputs as declared.
+
+        The question's time, where the plan has an input for it, is each row's event_timestamp.
+
+        Raises
+        ------
+        ConfigError
+            If a file holds other values than declared; every problem of a batch at once.
+        """
+        waiting: list[pa.Table] = []
+        for path in self.files:
+            with _opened(path) as file:
+                for batch in file.iter_batches(batch_size=batch_rows):
+                    waiting.append(_as_questions(pa.Table.from_batches([batch]), path, self.plan))
+                    while sum(map(len, waiting)) >= batch_rows:
+                        whole = pa.concat_tables(waiting)
+                        yield whole.slice(0, batch_rows)
+                        waiting = [whole.slice(batch_rows)]
+        if sum(map(len, waiting)):
+            yield pa.concat_tables(waiting)
+
+
+def find_questions(source: Path, plan: ReadPlan) -> QuestionFiles:
+    """Look at a Parquet file, or at all of a folder's, before any row is read.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, lacks a column or holds other values than declared; every
-        problem of a batch at once.
+        If one cannot be read, lacks a column, or has columns of other types than declared or than the
+        first; every problem of every file at once.
     """
+    files = _files(source)
+    problems: list[str] = []
+    rows, first = 0, None
+    for path in files:
+        where = "" if path == source else f"{path.relative_to(source)} "
+        with _opened(path) as file:
+            rows += file.metadata.num_rows
+            problems += [f"{where}{problem}" for problem in _misfits(file, plan)]
+            columns = _columns_after(file.schema_arrow, plan)
+        first = columns if first is None else first
+        if [*columns.items()] != [*first.items()]:
+            problems.append(f"{where}has other columns than the first file: {_differences(columns, first)}")
+    if not rows and not problems:
+        problems.append("holds no rows; there is nothing to score")
+    if problems:
+        raise ConfigError(source, problems)
+    return QuestionFiles(tuple(files), rows, plan)
+
+
+def _files(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    inside = sorted(path for path in source.rglob("*.parquet") if path.is_file())
+    # Engines mark what is not data, or not whole yet, with a dot or an underscore.
+    found = [path for path in inside if not path.name.startswith((".", "_"))]
+    if not found:
+        raise ConfigError(source, ["holds no file *.parquet"])
+    return found
+
+
+def _opened(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(source)
+        return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(source, [f"cannot be read as Parquet: {error}"]) from error
-    with file:
-        if problems := list(_misfits(file, plan)):
-            raise ConfigError(source, problems)
-        for batch in file.iter_batches(batch_size=batch_rows):
-            yield _as_questions(pa.Table.from_batches([batch]), source, plan)
+        raise ConfigError(path, [f"cannot be read as Parquet: {error}"]) from error
+
+
+def _columns_after(schema: pa.Schema, plan: ReadPlan) -> dict[str, str]:
+    """Name a file's columns with their types, those as declared that are brought to it."""
+    brought = {**plan.request_keys, **plan.client_inputs, "event_timestamp": str(TIMESTAMP)}
+    return {field.name: str(brought.get(field.name, field.type)) for field in schema}
+
+
+def _differences(columns: Mapping[str, str], first: Mapping[str, str]) -> str:
+    odd = [name for name in {**first, **columns} if columns.get(name) != first.get(name)]
+    return f"{odd} differ" if odd else "their order differs"
 
 
 def _misfits(file: pq.ParquetFile, plan: ReadPlan) -> Iterator[str]:
@@ -55,8 +122,6 @@ def _misfits(file: pq.ParquetFile, plan: ReadPlan) -> Iterator[str]:
         yield f"lacks the columns {missing}; it has {have.names}"
     if taken := [name for name in ADDED_COLUMNS if name in have.names]:
         yield f"already has the columns {taken}, which scoring adds"
-    if not file.metadata.num_rows:
-        yield "holds no rows; there is nothing to score"
     for name, dtype in wanted.items():
         kind = have.field(name).type if name in have.names else pa.null()
         if not (kinds.is_null(kind) or _TYPES[dtype][0](kind)):

@@ -27,7 +27,7 @@ from serving.features import open_history
 from serving.loading import ReleaseLoader
 from serving.models import ServedModels
 from serving.prediction_log import LogBook
-from serving.question_files import read_question_file
+from serving.question_files import find_questions
 from tests.serving.fakes import InMemoryFeatures
 from tests.serving.shop_release import release_shop
 from tests.stores import shop
@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_scored_is_named(workspace, tmp_path, table, says)
     plan = read_release(workspace.releases / "churn" / "1").plan
 
     with pytest.raises(ConfigError, match=says):
-        list(read_question_file(tmp_path / "in.parquet", plan, batch_rows=50))
+        list(find_questions(tmp_path / "in.parquet", plan).tables(50))
 
 
 def test_a_file_that_fails_midway_leaves_nothing(workspace, tmp_path):
