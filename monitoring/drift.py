@@ -104,11 +104,12 @@ def distance(reference: ColumnProfile, window: ColumnProfile) -> float | None:
 def describe_move(reference: ColumnProfile, window: ColumnProfile) -> str:
     """Say in a few words what moved most: a quantile of numbers, the share of a name; empty if nothing."""
     before, now = reference.held, window.held
+    moved = ""
     if isinstance(before, HeldNumbers) and isinstance(now, HeldNumbers):
-        return _quantile_move(before, now)
-    if isinstance(before, HeldNames) and isinstance(now, HeldNames):
-        return _name_move(before, now)
-    return ""
+        moved = _quantile_move(before, now)
+    elif isinstance(before, HeldNames) and isinstance(now, HeldNames):
+        moved = _name_move(before, now)
+    return moved or _null_move(_null_share(reference), _null_share(window))
 
 
 def usual_shift(before: Counts, now: Counts, past: Past) -> float:
@@ -176,6 +177,10 @@ def _too_few(before: Counts, now: Counts, rules: DriftRules) -> str:
 def _null_share(column: ColumnProfile) -> float:
     rows = column.values + column.missing
     return column.missing / rows if rows else 0.0
+
+
+def _null_move(before: float, now: float) -> str:
+    return f"no value {before:.0%} → {now:.0%}" if abs(now - before) > _NOTICEABLE / 10 else ""
 
 
 def _quantile_move(before: HeldNumbers, now: HeldNumbers) -> str:

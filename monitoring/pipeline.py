@@ -18,6 +18,7 @@ from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
 from monitoring import pages
+from monitoring.blame import explain_change
 from monitoring.contest import judge_contest
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.estimate import estimate_metrics
@@ -109,7 +110,7 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
         }
     )
     headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
-    return Summary(
+    summary = Summary(
         model=spec.name,
         version=manifest.version,
         description=spec.description,
@@ -131,6 +132,7 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
         views=tuple(statuses(plan, evidence.reference.profile, profile)),
         performance=performance,
     )
+    return summary.model_copy(update={"blame": explain_change(evidence, summary, now=now)})
 
 
 def write_index(reports: Path) -> None:

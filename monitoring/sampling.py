@@ -28,6 +28,11 @@ def sample(predictions: pa.Table, plan: ReadPlan, rows: int) -> pa.Table:
     return predictions.take(pa.array(np.union1d(whole, extra)))
 
 
+def evenly(total: int, rows: int) -> Places:
+    """Choose at most so many places of ``total``, evenly over all of them."""
+    return _evenly(np.arange(total), min(rows, total))
+
+
 def _lacking(predictions: pa.Table, plan: ReadPlan) -> npt.NDArray[np.bool_]:
     marks = np.zeros(predictions.num_rows, dtype=np.bool_)
     for view in plan.views:

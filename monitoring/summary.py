@@ -229,6 +229,68 @@ class Performance(_Frozen):
         return self.labelled / self.matured if self.matured else None
 
 
+class Culprit(StrEnum):
+    """What a change of performance comes from, or why there is none."""
+
+    PIPELINE = "the pipeline"
+    WORLD = "the world changed"
+    INPUTS = "the questions are harder"
+    INPUTS_STABLE = "inputs changed, performance stable"
+    STEADY = "nothing changed"
+    UNKNOWN = "no labels yet"
+
+
+class BlamePart(_Frozen):
+    """How much of the fall one group of features accounts for, in the metric's own unit."""
+
+    group: str
+    """A feature view, or an on-demand view."""
+    loss: float
+    """How much worse the metric is for what was served; negative if it is better for it."""
+    range: Span
+    """A 95 % interval of it."""
+    how: Literal["restored", "lost", "replayed", "moved"]
+    """``restored``: the window's rows scored with the values held as in the baseline. ``lost``: the
+    test's rows scored with values taken away as in the window. ``replayed``: scored with the values
+    training would have seen. ``moved``: no fault, but rows of such scores did worse in the test, too."""
+    evidence: tuple[str, ...]
+    """The faults, causes of skew and shifts that were found in it."""
+
+
+class Hotspot(_Frozen):
+    """Rows that became dearer beyond all others."""
+
+    column: str
+    bucket: str
+    rows: int
+    loss: float
+    loss_in_test: float
+
+
+class Blame(_Frozen):
+    """Where a change of performance comes from: its parts add up to the whole."""
+
+    culprit: Culprit
+    text: str
+    """One paragraph to act on."""
+    metric: str
+    fall: float | None = None
+    """How much worse the metric is than in the release's test, in its own unit; None if not measured."""
+    of_values: float = 0.0
+    """What the broken ones of the groups below account for."""
+    of_questions: float = 0.0
+    """What the test itself lost on rows of such scores: the questions are harder. Of this, groups that
+    merely ``moved`` are a part."""
+    of_world: float = 0.0
+    """The rest: such values and such questions did better in the test."""
+    groups: tuple[BlamePart, ...] = ()
+    hotspot: Hotspot | None = None
+    changes: tuple[str, ...] = ()
+    """What was changed upstream before or in the window."""
+    compared: bool = False
+    """Whether served values were compared with those training would have seen."""
+
+
 class Verdict(_Frozen):
     """Whether somebody should act, and why."""
 
@@ -262,6 +324,7 @@ class Summary(_Frozen):
     """Every model column, the most important first."""
     views: tuple[ViewStatus, ...]
     performance: Performance
+    blame: Blame | None = None
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
