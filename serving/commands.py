@@ -77,8 +77,8 @@ def serve(
     from serving.supervisor import Supervisor
     from serving.worker import Sockets, WorkerConfig, run_worker
 
-    _clock(clock)
-    keys_file = _keys_file(Workspace.at(repo), keys)
+    check_clock(clock)
+    keys_file = find_keys(Workspace.at(repo), keys)
     public = bind_public(host, port, keys=keys_file)
     admin = bind_admin((port + 1 if port else 0) if admin_port is None else admin_port, workers)
     config = WorkerConfig(
@@ -94,7 +94,7 @@ def serve(
     def announce(versions: Mapping[str, str]) -> None:
         _announce(url_of(public), urls_of(admin), versions, as_json=as_json)
         if port_file is not None:
-            _write_port(port_file, public.getsockname()[1])
+            write_port(port_file, public.getsockname()[1])
 
     sockets = [Sockets(public, one) for one in admin]
     if workers == 1:
@@ -175,7 +175,7 @@ def retire(
     """
     from serving.retirement import retire as retire_release
 
-    now = from_us(_clock(clock).now_us())
+    now = from_us(check_clock(clock).now_us())
     quiet = timedelta(minutes=quiet_minutes)
     after = retire_release(
         Workspace.at(repo), model, version, now=now, quiet=quiet, force=force, reason=reason
@@ -186,15 +186,28 @@ def retire(
         _print(f"{model} {version or '(every version)'} is retired; who asks for it gets 410.")
 
 
-def _clock(text: str) -> Clock:
+def check_clock(text: str) -> Clock:
+    """Open the clock that a command was given.
+
+    Raises
+    ------
+    ConfigError
+        If it names none.
+    """
     try:
         return open_clock(text)
     except ValueError as error:
         raise ConfigError("--clock", [str(error)]) from error
 
 
-def _keys_file(workspace: Workspace, given: Path | None) -> Path | None:
-    """Return the file of keys, if keys are asked for: the named one, or the workspace's if it is there."""
+def find_keys(workspace: Workspace, given: Path | None) -> Path | None:
+    """Return the file of keys, if keys are asked for: the named one, or the workspace's if it is there.
+
+    Raises
+    ------
+    ConfigError
+        If the named one is not there.
+    """
     from serving.keys import KEYS_FILE
 
     path = (given or workspace.home / KEYS_FILE).resolve()
@@ -212,7 +225,8 @@ def _announce(url: str, admin: list[str], models: Mapping[str, str], *, as_json:
         _print(f"Serving {listed} at {url} (metrics: {metrics})")
 
 
-def _write_port(path: Path, port: int) -> None:
+def write_port(path: Path, port: int) -> None:
+    """Tell whoever waits for the file which port was bound."""
     # Renamed into place, so whoever waits for the file never reads half a number.
     staged = path.with_name(f".{path.name}")
     staged.write_text(f"{port}\n", encoding="utf-8")

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Self
 
 from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 
 from serving.explain_route import ExplainRoute
 from serving.explaining import Explaining
 from serving.feedback import Feedback
 from serving.feedback_route import FeedbackRoute
+from serving.forms import FormAnswer, Forms
 from serving.lanes import Lane
 from serving.openapi import FEEDBACK_BODY, FeedbackAnswer, answers
 from serving.predict_route import PredictRoute
 from serving.prediction_log import LogBook
+from serving.preview_route import PATHS, PreviewRoutes, path_parameters
 
 _FEEDBACK_SECONDS = 30.0
 
@@ -37,6 +40,7 @@ class Insight:
 
     explain: ExplainRoute
     feedback: FeedbackRoute
+    previews: PreviewRoutes
 
     @classmethod
     def beside(cls, predict: PredictRoute, book: LogBook, folders: Folders | None = None) -> Self:
@@ -61,7 +65,10 @@ class Insight:
             bodies=predict.bodies,
             lane=Lane("feedback", deadline=_FEEDBACK_SECONDS),
         )
-        return cls(explain, feedback)
+        previews = PreviewRoutes(
+            predict.models, predict.access, predict.metrics, explain.explaining, Forms(folders.releases)
+        )
+        return cls(explain, feedback, previews)
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes but the explanations', which stand before the app's stack as the predictions do."""
@@ -73,6 +80,23 @@ class Insight:
             openapi_extra=FEEDBACK_BODY,
             name="feedback",
         )(self.feedback.__call__)
+        for number, path in enumerate(PATHS):
+            parameters = path_parameters(path)
+            app.get(
+                f"{path}/form",
+                summary="What a release is asked, with examples, and as what it answers here",
+                response_model=None,
+                responses=answers(FormAnswer, 401, 403, 404, 410, 429, 500, 503),
+                openapi_extra={"parameters": parameters},
+                name=f"form_{number}",
+            )(self.previews.form)
+            app.get(
+                f"{path}/preview",
+                summary="A page to ask a release by hand",
+                response_class=HTMLResponse,
+                openapi_extra={"parameters": parameters},
+                name=f"preview_{number}",
+            )(self.previews.preview)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -29,6 +29,8 @@ class Lineup:
     shadows: tuple[ServedModel, ...] = ()
     pinned: tuple[ServedModel, ...] = ()
     retired: frozenset[str] = frozenset()
+    promoted: bool = True
+    """Whether somebody let these versions serve."""
 
     @property
     def models(self) -> tuple[ServedModel, ...]:

@@ -9,6 +9,7 @@ from knownat.contract.read_plan import Status
 from knownat.scoring.contributions import Scale
 from serving.explaining import MAX_EXPLAINED_ROWS
 from serving.feedback import MAX_COMMENT_CHARACTERS
+from serving.forms import FormAnswer
 from serving.labels import MAX_LABELS
 from serving.push_route import PushAnswer
 from serving.questions import MAX_ROWS
@@ -169,7 +170,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
 _PREDICT_PATH = "/v1/models/{model}/predict"
-_MODELS = (PredictAnswer, LabelsAnswer, FeedbackAnswer, PushAnswer, ErrorAnswer)
+_MODELS = (PredictAnswer, LabelsAnswer, FeedbackAnswer, FormAnswer, PushAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
 FEEDBACK_BODY = _body(_FEEDBACK)
 

@@ -20,6 +20,8 @@ class WorkerConfig:
     drain_seconds: float = 1.0
     max_body_bytes: int = 8 << 20
     max_pending: int = 100
+    candidate: tuple[str, str] | None = None
+    """A model and the version of it to serve alone, though it was not promoted."""
     verbose: bool = False
 
 
@@ -63,6 +65,7 @@ def run_worker(
     room = open_trial_room()
     from serving.access import Access
     from serving.app import Limits, Parts, create_apps
+    from serving.candidates import CandidateModels
     from serving.features import open_feature_store, open_row_store
     from serving.loading import ReleaseLoader
     from serving.models import ServedModels
@@ -78,7 +81,11 @@ def run_worker(
     ids = open_prediction_ids(workspace.predictions, book.writer)
     opened = open_feature_store(workspace.repo)
     loader = ReleaseLoader(workspace.releases, opened, book, trial=room.try_load)
-    models = ServedModels(workspace.deployment, loader)
+    models = (
+        ServedModels(workspace.deployment, loader)
+        if config.candidate is None
+        else CandidateModels(workspace.releases, loader, *config.candidate)
+    )
     models.refresh()
     if not models.current:
         why = "; ".join(f"{name}: {text}" for name, text in models.problems.items())

@@ -334,7 +334,8 @@ def test_the_description_covers_what_is_answered(service):
     assert many["properties"]["rows"]["maxItems"] == 10_000
     assert set(one["properties"]) == {"request_id", "keys", "inputs"}
     assert json.dumps(described).count("HTTPValidationError") == 0
+    of_a_model = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
     assert set(described["paths"]) == {
         "/v1/models/{model}/predict", "/v1/labels", "/v1/feedback", "/v1/push/{source}", "/health/live",
-        "/health/ready",
+        "/health/ready", *(f"{path}/{page}" for path in of_a_model for page in ("form", "preview")),
     }  # fmt: skip
