@@ -12,6 +12,7 @@ from rich.table import Table
 from knownat.clock import from_us
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.model_spec import read_spec
+from knownat.contract.pseudonyms import read_pseudonyms
 from knownat.contract.workspace import Workspace
 from monitoring.skew_report import EXPECTED, SkewReport
 from monitoring.times import chosen_window, clock_of
@@ -36,6 +37,14 @@ def skew(
         int, typer.Option("--rows", min=1, help="How many predictions of each version to compare.")
     ] = SAMPLE_ROWS,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every prediction.")] = False,
+    pseudonym_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonym-key",
+            help="File of the secret that keys are hashed with in the log, where the model declares them so.",
+            envvar="KNOWNAT_PSEUDONYM_KEY",
+        ),
+    ] = None,
     clock: Annotated[
         str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")
     ] = "system",
@@ -55,6 +64,7 @@ def skew(
     """
     # Opening a repo imports Feast: not before the words were understood.
     from monitoring.explaining import explain_skew
+    from monitoring.revealing import reveal_keys
 
     workspace, opened = Workspace.at(repo), clock_of(clock)
     window = chosen_window(start, end)
@@ -62,6 +72,8 @@ def skew(
         monitoring = read_spec(workspace.model_file(model)).monitoring
         window = due_windows(from_us(opened.now_us()), monitoring)[0]
     predictions = read_predictions(workspace.predictions, model, start=window.start, end=window.end)
+    secret = None if pseudonym_key is None else read_pseudonyms(pseudonym_key)
+    predictions = reveal_keys(workspace, model, predictions, secret)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("comparing")

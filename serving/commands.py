@@ -26,6 +26,14 @@ KeysOption = Annotated[
         envvar="KNOWNAT_KEYS",
     ),
 ]
+PseudonymOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonym-key",
+        help="File of the secret that keys are hashed with in the log, where a model declares them so.",
+        envvar="KNOWNAT_PSEUDONYM_KEY",
+    ),
+]
 ClockOption = Annotated[str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")]
 
 
@@ -60,6 +68,7 @@ def serve(
     max_body_bytes: Annotated[
         int, typer.Option("--max-body-bytes", help="A longer request is refused with 413.", min=1_024)
     ] = 8 << 20,
+    pseudonym_key: PseudonymOption = None,
     max_pending: Annotated[
         int, typer.Option("--max-pending", help="More requests waiting in a worker are refused.", min=1)
     ] = 100,
@@ -88,6 +97,7 @@ def serve(
         drain_seconds=drain_seconds,
         max_body_bytes=max_body_bytes,
         max_pending=max_pending,
+        pseudonym_key=None if pseudonym_key is None else str(pseudonym_key.resolve()),
         verbose=logging.getLogger().isEnabledFor(logging.INFO),
     )
 

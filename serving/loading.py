@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from knownat.contract.prediction_log import prediction_schema
+from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.read_plan import FeatureReader, ReadPlan
 from knownat.contract.release import Deployed, read_release
 from knownat.errors import ReleaseError
@@ -30,6 +31,8 @@ class ReleaseLoader:
     open_reader: OpenReader
     book: LogBook
     trial: Callable[[Path, str], None] = trial_load
+    pseudonyms: Pseudonyms | None = None
+    """What keys are hashed with where a model declares them pseudonymous."""
     reading: Lane = field(default_factory=lambda: Lane("read", deadline=_READ_SECONDS))
 
     def __call__(self, model: str, deployed: Deployed) -> ServedModel:
@@ -49,15 +52,21 @@ class ReleaseLoader:
             raise ReleaseError(f"{path} is a release of '{release.manifest.model}', not of '{model}'.")
         if release.manifest.spec.task == "multiclass":
             raise ReleaseError(f"{path}: a multiclass model has no single score to serve; score it in batch.")
-        plan = release.plan
+        plan, hidden = release.plan, release.manifest.spec.serving.pseudonymous_keys
+        if hidden and self.pseudonyms is None:
+            raise ReleaseError(
+                f"{path}: the log is to hold {list(hidden)} as keyed hashes, and there is no secret. "
+                "Start the scorer with --pseudonym-key FILE."
+            )
         return ServedModel.of(
             deployed,
             spec=release.manifest.spec,
             plan=plan,
             scorer=Scorer.load(release),
             features=features_of(plan, self.open_reader(plan), self.reading),
-            log=self.book.predictions(model, deployed.version, prediction_schema(plan)),
+            log=self.book.predictions(model, deployed.version, prediction_schema(plan, hidden)),
             new_id=new_request_id,
+            pseudonyms=self.pseudonyms,
         )
 
 

@@ -1,13 +1,15 @@
 """The rows of the prediction log, laid out once for a release and filled for each answer."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
 from knownat.contract.prediction_log import Role
+from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.read_plan import ReadPlan, ReadResult
+from knownat.errors import LogError
 from knownat.stores.packed_read import OneRow
 
 _WHOLE = frozenset({"int64", "int32"})
@@ -35,8 +37,18 @@ class Answered:
 class LogRows:
     """Fills rows of one release's log, in the order of :func:`prediction_schema`."""
 
-    def __init__(self, model: str, version: str, plan: ReadPlan) -> None:
+    def __init__(
+        self,
+        model: str,
+        version: str,
+        plan: ReadPlan,
+        *,
+        pseudonyms: Pseudonyms | None = None,
+        pseudonymous: Collection[str] = (),
+    ) -> None:
         self._name = (model, version)
+        self._pseudonyms = pseudonyms
+        self._hidden = [(place, name) for place, name in enumerate(plan.request_keys) if name in pseudonymous]
         self._views = tuple(view.name for view in plan.views)
         self._stored = tuple(view.column(f.name) for view in plan.views for f in view.features)
         outputs = [(t.column(o.name), o.dtype) for t in plan.transforms for o in t.outputs]
@@ -61,6 +73,9 @@ class LogRows:
             made[place] = _integer(made[place])
         for place in self._truths:
             made[place] = _plain(made[place])
+        if self._hidden:
+            keys = self._hide([[key] for key in keys])
+            keys = [column[0] for column in keys]
         served = chain.from_iterable(zip(row.event_us, row.created_us, row.status, strict=True))
         head = (prediction_id, request_id, logged_us, now_us, *self._name, role)
         return [*head, *keys, *inputs, *row.values, *made, *served, degraded, score, elapsed_us]
@@ -88,7 +103,7 @@ class LogRows:
         laid: list[Sequence[object]] = [
             answered.ids,
             *([value] * count for value in same),
-            *keys.values(),
+            *(self._hide([*keys.values()]) if self._hidden else keys.values()),
             *(columns[name] for name in inputs),
             *(read.values[name] for name in self._stored),
             *made,
@@ -98,6 +113,14 @@ class LogRows:
             [asked.elapsed_us] * count,
         ]
         return list(zip(*laid, strict=True))
+
+    def _hide(self, columns: list[Sequence[object]]) -> list[Sequence[object]]:
+        """Put pseudonyms in the place of keys that may name a person."""
+        if self._pseudonyms is None:
+            raise LogError("Keys are to be pseudonymous, and there is no secret to hash them with.")
+        for place, name in self._hidden:
+            columns[place] = [self._pseudonyms.of(name, value) for value in columns[place]]
+        return columns
 
 
 def _integer(value: Any) -> object:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,6 +49,7 @@ class RowLog:
         self._lock = threading.Lock()
         self._journal: JournalWriter | None = None
         self._rotations = 0
+        self._opened_at = 0.0
         self._dirty = False
         self._written = 0
         self._dropped: dict[str, int] = {}
@@ -115,6 +117,12 @@ class RowLog:
         with self._lock:
             self._finish()
 
+    def rest(self, seconds: float) -> None:
+        """Finish the current journal if it was begun so long ago: only what is sealed can be taken out."""
+        with self._lock:
+            if self._journal is not None and time.monotonic() - self._opened_at >= seconds:
+                self._finish()
+
     def _current(self) -> JournalWriter:
         journal = self._journal
         if journal is not None and (journal.broken or journal.size >= self._max_bytes):
@@ -125,6 +133,7 @@ class RowLog:
             name = f"{self._writer}-{self._rotations:06d}"
             journal = JournalWriter(journal_path(self.folder, name), self._codec.schema)
             self._rotations += 1
+            self._opened_at = time.monotonic()
             self._journal = journal
         return journal
 
@@ -145,10 +154,18 @@ class RowLog:
 class LogBook:
     """Every log of one scorer process, and the thread that syncs, seals and recovers them."""
 
-    def __init__(self, root: Path, *, max_bytes: int = 64 << 20, sync_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_bytes: int = 64 << 20,
+        max_seconds: float = 86_400.0,
+        sync_seconds: float = 1.0,
+    ) -> None:
         self.root = root
         self.writer = secrets.token_hex(8)
         self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
         self._sync_seconds = sync_seconds
         self._predictions: dict[tuple[str, str], RowLog] = {}
         self.labels = self._log(root / LABELS, LABEL_SCHEMA)
@@ -217,6 +234,7 @@ class LogBook:
         while not self._stop.wait(self._sync_seconds):
             for log in self._logs():
                 _try_to("sync", log.folder, log.sync)
+                _try_to("finish", log.folder, partial(log.rest, self._max_seconds))
             self._seal_finished()
 
     def _recover(self) -> None:

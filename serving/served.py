@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from knownat.clock import to_us
 from knownat.contract.model_spec import ModelSpec
+from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.read_plan import ReadPlan, Status
 from knownat.contract.release import Deployed
 from knownat.scoring.row_program import ScoredRow
@@ -77,6 +78,7 @@ class ServedModel:
         features: Features,
         log: RowLog,
         new_id: Callable[[], str],
+        pseudonyms: Pseudonyms | None = None,
     ) -> Self:
         """Make a release ready to answer."""
         name, sunset = spec.name, spec.sunset
@@ -90,7 +92,13 @@ class ServedModel:
             features=StoredFeatures(name, plan, features, spec.serving.when_store_fails),
             log=log,
             decoder=Decoder(plan, new_id=new_id),
-            log_rows=LogRows(name, deployed.version, plan),
+            log_rows=LogRows(
+                name,
+                deployed.version,
+                plan,
+                pseudonyms=pseudonyms,
+                pseudonymous=spec.serving.pseudonymous_keys,
+            ),
             tally=Tally(plan),
             shadow_tally=Tally(plan),
             deadline_seconds=spec.serving.deadline_ms / 1_000,

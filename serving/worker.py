@@ -22,6 +22,7 @@ class WorkerConfig:
     max_pending: int = 100
     candidate: tuple[str, str] | None = None
     """A model and the version of it to serve alone, though it was not promoted."""
+    pseudonym_key: str | None = None
     verbose: bool = False
 
 
@@ -54,6 +55,7 @@ def run_worker(
     from serving.lean import keep_out, stay_lean
 
     stay_lean()
+    from knownat.contract.pseudonyms import read_pseudonyms
     from knownat.scoring.trial_room import open_trial_room
     from knownat.stores.online_address import read_address
 
@@ -80,7 +82,8 @@ def run_worker(
     book = LogBook(workspace.predictions)
     ids = open_prediction_ids(workspace.predictions, book.writer)
     opened = open_feature_store(workspace.repo)
-    loader = ReleaseLoader(workspace.releases, opened, book, trial=room.try_load)
+    secret = None if config.pseudonym_key is None else read_pseudonyms(Path(config.pseudonym_key))
+    loader = ReleaseLoader(workspace.releases, opened, book, trial=room.try_load, pseudonyms=secret)
     models = (
         ServedModels(workspace.deployment, loader)
         if config.candidate is None

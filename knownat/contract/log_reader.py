@@ -172,7 +172,7 @@ def _within(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
 
 def _unite(tables: Iterable[pa.Table], model: str) -> pa.Table:
     try:
-        united = pa.concat_tables(tables, promote_options="permissive")
+        united = pa.concat_tables(_with_like_keys(list(tables)), promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
         raise LogError(
             f"Versions of '{model}' log a column with types that do not unite: {error}. "
@@ -181,6 +181,23 @@ def _unite(tables: Iterable[pa.Table], model: str) -> pa.Table:
     # The empty log's columns came first; the rest keeps the order of its own schema, the tail last.
     tail = [name for name in _TAIL if name in united.column_names]
     return united.select([name for name in united.column_names if name not in tail] + tail)
+
+
+def _with_like_keys(tables: list[pa.Table]) -> list[pa.Table]:
+    """Make text of a key that only some versions log as a pseudonym."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for field in (field for table in tables for field in table.schema if field.name.startswith("key__")):
+        kinds.setdefault(field.name, set()).add(field.type)
+    mixed = [name for name, found in kinds.items() if len(found) > 1]
+    return [_as_text(table, mixed) for table in tables]
+
+
+def _as_text(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    for name in names:
+        place = table.schema.get_field_index(name)
+        if place >= 0:
+            table = table.set_column(place, name, table[name].cast(pa.string()))
+    return table
 
 
 _TAIL = ("degraded", "score", "latency_us")

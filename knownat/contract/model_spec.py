@@ -182,6 +182,8 @@ class Serving(_Section):
     """503; or a score from what is left; or one from the rows last read, where their ttl still holds."""
     deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 250
     """How long a request may take in all, from its first byte."""
+    pseudonymous_keys: tuple[str, ...] = Field(default=(), strict=False)
+    """Entity keys that the prediction log holds as keyed hashes: those that name a person."""
 
 
 class Monitoring(_Section):
@@ -258,6 +260,8 @@ class ModelSpec(_Section):
             problems.append("baseline 'static' needs static_columns")
         if unknown := sorted(set(self.last_value_keys) - set(self.examples.keys)):
             problems.append(f"last_value_keys {unknown} are not among the examples' keys")
+        if unknown := sorted(set(self.serving.pseudonymous_keys) - set(self.examples.keys)):
+            problems.append(f"serving.pseudonymous_keys {unknown} are not among the examples' keys")
         if problems:
             raise ValueError("; ".join(problems))
         return self

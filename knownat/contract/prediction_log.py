@@ -1,7 +1,8 @@
 """The prediction log: what was answered, from what, and which rows it came from.
 
 One row a prediction. Journals of framed records (:mod:`knownat.contract.journal`) become Parquet
-segments; readers see both, each prediction once.
+segments; readers see both, each prediction once. A key that a model declares pseudonymous is text: a
+keyed hash (:mod:`knownat.contract.pseudonyms`) of its value.
 
 Columns
 -------
@@ -11,6 +12,7 @@ Columns
 and ``latency_us``.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 import pyarrow as pa
@@ -50,7 +52,7 @@ LABEL_SCHEMA = pa.schema(
 """A label that arrived: ``label_timestamp`` is when it became known, ``logged_at`` when it was posted."""
 
 
-def prediction_schema(plan: ReadPlan) -> pa.Schema:
+def prediction_schema(plan: ReadPlan, pseudonymous: Collection[str] = ()) -> pa.Schema:
     """Lay out the rows of one release's log, in the order given in this module's text."""
     head = [
         pa.field("prediction_id", pa.string(), nullable=False),
@@ -61,7 +63,10 @@ def prediction_schema(plan: ReadPlan) -> pa.Schema:
         pa.field("version", pa.string(), nullable=False),
         pa.field("role", pa.string(), nullable=False),
     ]
-    keys = [pa.field(f"key__{name}", _ARROW[dtype]) for name, dtype in plan.request_keys.items()]
+    keys = [
+        pa.field(f"key__{name}", pa.string() if name in pseudonymous else _ARROW[dtype])
+        for name, dtype in plan.request_keys.items()
+    ]
     inputs = [pa.field(f"input__{i.name}", _ARROW[i.dtype]) for i in plan.request_inputs]
     stored = [pa.field(view.column(f.name), _ARROW[f.dtype]) for view in plan.views for f in view.features]
     made = [pa.field(t.column(f.name), _ARROW[f.dtype]) for t in plan.transforms for f in t.outputs]

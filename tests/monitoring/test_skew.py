@@ -277,6 +277,41 @@ def test_no_predictions_have_no_skew_to_explain(served):
     assert explained(served, predictions.slice(0, 0)).rows == 0
 
 
+def hidden(predictions, secret):
+    """The same log, its keys as the scorer would have logged them had they been declared pseudonymous."""
+    for name in ("customer_id", "home_region"):
+        column = f"key__{name}"
+        made = [secret.of(name, value) for value in predictions[column].to_pylist()]
+        place = predictions.column_names.index(column)
+        predictions = predictions.set_column(place, column, pa.array(made, pa.string()))
+    place = predictions.column_names.index("version")
+    return predictions.set_column(place, "version", pa.array(["2"] * len(predictions)))
+
+
+def test_pseudonyms_are_revealed_by_the_secret_and_replay_without_a_difference(served):
+    from knownat.contract.pseudonyms import Pseudonyms
+    from knownat.errors import LogError
+    from monitoring.revealing import reveal_keys
+    from tests.serving.shop_release import release_shop
+
+    workspace, predictions, steps = served
+    release_shop(workspace.repo, "2", pseudonymous_keys=["customer_id", "home_region"])
+    secret = Pseudonyms(b"s" * 32)
+    masked = hidden(predictions, secret)
+
+    found = reveal_keys(workspace, "churn", masked, secret)
+
+    known = [None if key == 999 else key for key in predictions["key__customer_id"].to_pylist()]
+    assert found["key__customer_id"].to_pylist() == known
+    result = replay(workspace, "churn", found, steps)
+    assert (result.rows, result.mismatches, result.origin_mismatches) == (560, 0, 0)
+    assert reveal_keys(workspace, "churn", predictions, None) is predictions
+    with pytest.raises(LogError, match="as keyed hashes"):
+        reveal_keys(workspace, "churn", masked, None)
+    with pytest.raises(LogError, match="hashed with another secret"):
+        reveal_keys(workspace, "churn", masked, Pseudonyms(b"t" * 32))
+
+
 def run_skew(workspace, *arguments):
     import typer
     from typer.testing import CliRunner

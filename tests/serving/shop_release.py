@@ -40,7 +40,7 @@ SCHEMA = FeatureSchema(
 MODEL_NAME = "churn"
 
 
-def release_shop(repo: Path, version: str) -> None:
+def release_shop(repo: Path, version: str, **serving: object) -> None:
     """Train a small booster on the shop's questions, release it, and deploy it as the champion."""
     workspace, examples = Workspace.at(repo), shop.examples()
     plan, files = compile_read_plan(open_repo(repo), "churn", question_time_input="question_us")
@@ -71,13 +71,15 @@ def release_shop(repo: Path, version: str) -> None:
             (staged / name).write_text(source)
         pq.write_table(pa.table(golden).slice(0, 50), staged / GOLDEN)
         pq.write_table(pa.table(golden), staged / BASELINE)
-        released = publish_release(staged, workspace.releases / MODEL_NAME / version, _manifest(version))
+        released = publish_release(
+            staged, workspace.releases / MODEL_NAME / version, _manifest(version, serving)
+        )
     champion = Deployed(version=version, digest=released.digest)
     deployment = Deployment(models={MODEL_NAME: ModelDeployment(champion=champion)})
     write_deployment(workspace.deployment, deployment)
 
 
-def _manifest(version: str) -> dict[str, object]:
+def _manifest(version: str, serving: dict[str, object]) -> dict[str, object]:
     moment = datetime(2024, 4, 4, tzinfo=UTC)
     spec = {
         "name": MODEL_NAME,
@@ -94,6 +96,7 @@ def _manifest(version: str) -> dict[str, object]:
         },
         "time": {"cutoff": moment, "validation_days": 1, "gap_hours": 1, "test_days": 1},
         "metric": "mae",
+        "serving": serving,
     }
     return {
         "model": MODEL_NAME, "version": version, "spec": spec, "feature_schema": SCHEMA,
