@@ -10,6 +10,7 @@
   - TransformFailed      an on-demand view's body raised on the values it was given
   - ReleaseError         a release is unreadable, changed, or not the one deployed
   - LogError             the prediction log cannot be written or read
+  - VerdictError         a verdict on disk cannot be read
   - OnlineStoreError     the online store could not do what it was asked
     - StoreUnavailable     it did not answer, or not within its deadline
     - StoreFull            its disk, its map or its memory is full; nothing was written
@@ -77,6 +78,10 @@ class ReleaseError(KnownatError):
 
 class LogError(KnownatError):
     """The prediction log cannot be written or read."""
+
+
+class VerdictError(KnownatError):
+    """A verdict on disk cannot be read."""
 
 
 class OnlineStoreError(KnownatError):

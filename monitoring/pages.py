@@ -1,9 +1,9 @@
-"""The pages an analyst opens: one a window, and the index of all of them.
+"""The pages an analyst opens: one of all models, one a model, one a window.
 
 Each is a single file without script or request, so it reads the same from a disk, a share or a mail.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,71 +11,122 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from knownat.contract.verdict import Action, ModelVerdict
 from monitoring.charts import draw_buckets, draw_trend
+from monitoring.incidents import Incident
 from monitoring.metrics import display_name
-from monitoring.summary import ColumnDrift, Level, PerformanceStatus, Summary
+from monitoring.skew_report import EXPECTED, SkewReport
+from monitoring.summary import ColumnDrift, PerformanceStatus, Summary
+from monitoring.versions import Change, Version
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TREND_WINDOWS = 30
 
 
 @dataclass(frozen=True)
+class Found:
+    """What lies beside a window's page."""
+
+    charts: bool = False
+    outcomes: bool = False
+    skew: SkewReport | None = None
+    catalogue: str | None = None
+    """Where the features are described, seen from the window's page; None if nowhere."""
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One judged window, and where its page lies seen from the index."""
+    """One judged window, and where its page lies seen from its model's page."""
 
     summary: Summary
     href: str
 
 
 @dataclass(frozen=True)
-class _ModelRow:
+class ModelPage:
+    """Everything that a model's page and its part of the overview show."""
+
     name: str
-    newest: Summary
-    windows: tuple[Entry, ...]
-    trend: Markup
-    has_release: bool
+    verdict: ModelVerdict | None
+    entries: tuple[Entry, ...]
+    """Oldest first."""
+    versions: tuple[Version, ...] = ()
+    changes: tuple[Change, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    timeline: Markup | None = None
+    problem: str = ""
+    """Why there is no verdict."""
+    untold: str = ""
+    """Why its webhook could not be told of it; empty if none waits."""
+    catalogue: str | None = None
+
+    @property
+    def newest(self) -> Summary | None:
+        """The newest window."""
+        return self.entries[-1].summary if self.entries else None
+
+    @property
+    def action(self) -> Action:
+        """What is asked for; a model whose verdict cannot be had asks for a look."""
+        return self.verdict.action if self.verdict is not None else Action.WATCH
+
+    @property
+    def trend(self) -> Markup:
+        """Draw the metric over the newest windows; nothing for fewer than two."""
+        recent = [entry.summary for entry in self.entries[-_TREND_WINDOWS:]]
+        points = [(s.headline.window.value if s.headline else None, s.verdict.level) for s in recent]
+        known = [value for value, _ in points if value is not None]
+        if len(known) < 2:
+            return Markup()
+        metric = display_name(recent[-1].metric)
+        label = f"{metric} of {len(known)} windows, from {min(known):.3g} to {max(known):.3g}"
+        return draw_trend(points, reference=self.promised, label=label)
+
+    @property
+    def promised(self) -> float | None:
+        """What the newest measured version had in its test."""
+        released = [e.summary.headline.release for e in self.entries if e.summary.headline]
+        return next((interval.value for interval in reversed(released) if interval is not None), None)
 
 
-def page(summary: Summary, *, charted: bool) -> str:
-    """Write the page of one window; ``charted`` says whether Evidently's report is beside it."""
+def page(summary: Summary, found: Found) -> str:
+    """Write the page of one window."""
     return _render(
         "page.html.jinja",
         s=summary,
-        charted=charted,
+        found=found,
+        expected=EXPECTED,
         why_not=_why_not(summary),
         top_importance=max((feature.importance for feature in summary.features), default=0.0),
     )
 
 
-def no_report(summary: Summary) -> str:
-    """Write what stands in for Evidently's report where it has nothing to draw."""
-    return _render("no_report.html.jinja", s=summary)
+def model_page(model: ModelPage) -> str:
+    """Write the page of one model: verdict, timeline, versions, incidents, windows."""
+    return _render("model.html.jinja", m=model, s=model.newest)
 
 
-def index(entries: Iterable[Entry], *, unreadable: Iterable[str] = ()) -> str:
-    """Write the index of all models and windows, newest first; the worst model comes first."""
-    by_model: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_model.setdefault(entry.summary.model, []).append(entry)
-    rows = [_model_row(name, found) for name, found in sorted(by_model.items())]
-    severity = (Level.ALERT, Level.WATCH, Level.OK)
-    rows.sort(key=lambda row: severity.index(row.newest.verdict.level))
-    return _render("index.html.jinja", models=rows, unreadable=sorted(unreadable))
+def overview(
+    models: Iterable[ModelPage],
+    *,
+    unreadable: Sequence[str] = (),
+    problems: Sequence[str] = (),
+    catalogue: str | None = None,
+) -> str:
+    """Write the page of all models, the one that asks for most first; what cannot be read is named."""
+    ordered = sorted(models, key=lambda model: (_URGENCY.index(model.action), model.name))
+    counts = {action: sum(model.action is action for model in ordered) for action in _URGENCY}
+    return _render(
+        "index.html.jinja",
+        models=ordered,
+        counts=counts,
+        unreadable=sorted(unreadable),
+        problems=problems,
+        catalogue=catalogue,
+    )
 
 
-def _model_row(name: str, entries: list[Entry]) -> _ModelRow:
-    windows = tuple(sorted(entries, key=lambda e: (e.summary.end, e.summary.start), reverse=True))
-    newest = windows[0].summary
-    recent = [entry.summary for entry in reversed(windows[:_TREND_WINDOWS])]
-    points = [(s.headline.window.value if s.headline else None, s.verdict.level) for s in recent]
-    released = [s.headline.release.value for s in recent if s.headline and s.headline.release]
-    reference = released[-1] if released else None
-    metric = display_name(newest.metric)
-    known = [value for value, _ in points if value is not None]
-    label = f"{metric} of {len(known)} windows, from {min(known):.3g} to {max(known):.3g}" if known else ""
-    # One point is no trend.
-    trend = draw_trend(points, reference=reference, label=label) if len(known) > 1 else Markup()
-    return _ModelRow(name, newest, windows, trend, reference is not None)
+_URGENCY = (Action.ALERT, Action.RETRAIN, Action.WATCH, Action.OK)
 
 
 def _why_not(summary: Summary) -> str:
@@ -147,7 +198,9 @@ _FILTERS: Mapping[str, object] = {
     "moment": _moment,
     "moment_after": _moment_after,
     "day": lambda when: when.astimezone(UTC).strftime("%-d %b %Y"),
-    "word": lambda level: {Level.OK: "OK", Level.WATCH: "Watch", Level.ALERT: "Alert"}[level],
+    "word": lambda level: {"ok": "OK", "watch": "Watch", "alert": "Alert", "retrain": "Retrain"}[level.value],
+    "is_link": lambda text: text.startswith(("https://", "http://")),
+    "cause": lambda cause: cause.value.replace("_", " "),
     "metric": display_name,
     "sentence": _sentence,
     "breakable": lambda name: Markup("__<wbr>").join(name.split("__")),

@@ -1,40 +1,38 @@
-"""From a window of the prediction log to a verdict and the pages that explain it."""
+"""From a window of the prediction log to a judgement and the page that explains it."""
 
-import logging
-import os
-import secrets
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
-from pydantic import ValidationError
-
 from knownat.clock import Clock, from_us
 from knownat.contract.columns import as_numbers
+from knownat.contract.log_reader import read_predictions
 from knownat.contract.profile import Profile
 from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
+from knownat.errors import KnownatError
 from monitoring import pages
 from monitoring.blame import explain_change
+from monitoring.catalogue import catalogue_from
+from monitoring.charting import draw_charts, draw_outcomes
 from monitoring.contest import judge_contest
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.estimate import estimate_metrics
 from monitoring.faults import Seen, find_faults
+from monitoring.files import alone_in, replace_text
 from monitoring.importance import gain_shares
+from monitoring.jobs import Job, Marks, read_marks, write_marks
 from monitoring.performance import measure_performance, usual_metrics
 from monitoring.source import Evidence, read_evidence
 from monitoring.summary import ColumnDrift, Estimate, Level, Summary
-from monitoring.surrogates import Stand, surrogate
 from monitoring.verdict import judge
 from monitoring.views import statuses
+from monitoring.window_files import OUTCOMES, PAGE, REPORT, SKEW, SUMMARY, read_skew, read_summary
 from monitoring.windows import Window
 
-SUMMARY, PAGE, REPORT, INDEX = "summary.json", "page.html", "report.html", "index.html"
-
-_logger = logging.getLogger(__name__)
+_SKEW_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -43,20 +41,32 @@ class WindowReport:
 
     summary: Summary
     folder: Path
+    done: tuple[Job, ...] = ()
+    """The jobs that had something new to do."""
+    problems: tuple[str, ...] = ()
+    """Why a job could not be done; the others were."""
 
     @property
     def alert(self) -> bool:
-        """Whether somebody should act."""
+        """Whether the window asks somebody to act."""
         return self.summary.verdict.level is Level.ALERT
 
 
 def monitor_window(
-    workspace: Workspace, model: str, *, start: datetime, end: datetime, clock: Clock
+    workspace: Workspace,
+    model: str,
+    *,
+    start: datetime,
+    end: datetime,
+    clock: Clock,
+    jobs: Collection[Job] = (Job.JUDGE, Job.CHARTS, Job.PAGES),
+    again: bool = False,
 ) -> WindowReport:
     """Judge what a model answered to the questions of [start, end), and write its report.
 
-    Writes ``reports/<model>/<window>/`` with ``page.html``, ``report.html`` and ``summary.json``, and
-    ``reports/index.html``; judging a window again replaces its report. No fault of the data stops it.
+    Writes ``reports/<model>/<window>/``: ``summary.json``, ``skew.json``, ``page.html`` and Evidently's
+    ``report.html`` and ``performance.html``. A job whose inputs are what they were is not done ``again``
+    unless asked to; two runs at once wait for each other. No fault of the data stops it.
 
     Raises
     ------
@@ -67,18 +77,85 @@ def monitor_window(
     ValueError
         If the window runs backwards or its ends carry no time zone.
     """
-    window = Window(start, end)
-    evidence = read_evidence(workspace, model, window)
-    profile = profile_window(evidence)
-    summary = summarize(evidence, profile, window, now=from_us(clock.now_us()))
+    window, now = Window(start, end), from_us(clock.now_us())
     folder = workspace.reports / model / window.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    charted = _draw(evidence, profile, summary, folder / REPORT)
-    _replace(folder / PAGE, pages.page(summary, charted=charted))
-    # The summary comes last: the index lists a window by it.
-    _replace(folder / SUMMARY, summary.model_dump_json(indent=2))
-    write_index(workspace.reports)
-    return WindowReport(summary, folder)
+    with alone_in(workspace.reports / model):
+        evidence = read_evidence(workspace, model, window)
+        return _Run(workspace, evidence, window, folder, now, again).do(jobs)
+
+
+@dataclass
+class _Run:
+    """One window's jobs: each looks first whether what it reads has changed."""
+
+    workspace: Workspace
+    evidence: Evidence
+    window: Window
+    folder: Path
+    now: datetime
+    again: bool
+
+    def __post_init__(self) -> None:
+        self.marks = Marks.of(self.evidence, now=self.now)
+        self.made_from = {} if self.again else read_marks(self.folder)
+        self.done: list[Job] = []
+        self.problems: list[str] = []
+
+    def do(self, jobs: Collection[Job]) -> WindowReport:
+        summary = self._judged()
+        if Job.SKEW in jobs and self._due(Job.SKEW):
+            self._explain_skew(summary.model)
+        if Job.CHARTS in jobs and self._due(Job.CHARTS):
+            profile = profile_window(self.evidence)
+            draw_charts(self.evidence, profile, summary, self.folder / REPORT)
+            draw_outcomes(self.evidence, summary, self.folder / OUTCOMES, now=self.now)
+            self._finish(Job.CHARTS)
+        if Job.PAGES in jobs:
+            write_page(self.workspace, self.folder, summary)
+        return WindowReport(summary, self.folder, tuple(self.done), tuple(self.problems))
+
+    def _judged(self) -> Summary:
+        """Judge, unless the same rows and labels were judged before; every other job needs it."""
+        kept = None if self._due(Job.JUDGE) else read_summary(self.folder)
+        if kept is not None:
+            return kept
+        summary = summarize(self.evidence, profile_window(self.evidence), self.window, now=self.now)
+        replace_text(self.folder / SUMMARY, summary.model_dump_json(indent=2))
+        self._finish(Job.JUDGE)
+        return summary
+
+    def _explain_skew(self, model: str) -> None:
+        # Opening a repo imports Feast: only where it is asked for.
+        from monitoring.explaining import explain_skew
+
+        start, end = self.window.start, self.window.end
+        predictions = read_predictions(self.workspace.predictions, model, start=start, end=end)
+        try:
+            report = explain_skew(self.workspace, model, predictions, rows=_SKEW_ROWS)
+        except KnownatError as error:
+            self.problems.append(f"skew was not compared: {error}")
+            return
+        replace_text(self.folder / SKEW, report.model_dump_json(indent=1))
+        self._finish(Job.SKEW)
+
+    def _due(self, job: Job) -> bool:
+        return self.made_from.get(job) != self.marks.of_job(job)
+
+    def _finish(self, job: Job) -> None:
+        self.done.append(job)
+        self.made_from[job] = self.marks.of_job(job)
+        write_marks(self.folder, self.made_from)
+
+
+def write_page(workspace: Workspace, folder: Path, summary: Summary) -> None:
+    """Write a window's page from what lies in its folder."""
+    found = pages.Found(
+        charts=(folder / REPORT).is_file(),
+        outcomes=(folder / OUTCOMES).is_file(),
+        skew=read_skew(folder),
+        catalogue=catalogue_from(workspace, folder),
+    )
+    replace_text(folder / PAGE, pages.page(summary, found))
 
 
 def profile_window(evidence: Evidence) -> Profile:
@@ -135,20 +212,6 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
     return summary.model_copy(update={"blame": explain_change(evidence, summary, now=now)})
 
 
-def write_index(reports: Path) -> None:
-    """Write the index from every summary there is; one that cannot be read is listed, not fatal."""
-    entries, unreadable = [], []
-    for path in reports.glob(f"*/*/{SUMMARY}"):
-        try:
-            summary = Summary.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            _logger.warning("%s cannot be read: %s", path, type(error).__name__)
-            unreadable.append(path.relative_to(reports).as_posix())
-            continue
-        entries.append(pages.Entry(summary, path.with_name(PAGE).relative_to(reports).as_posix()))
-    _replace(reports / INDEX, pages.index(entries, unreadable=unreadable))
-
-
 def _estimates(evidence: Evidence, window: Window) -> tuple[Estimate, ...]:
     spec = evidence.release.manifest.spec
     if spec.task != "binary":
@@ -165,46 +228,3 @@ def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> Colum
         importance=importance,
         past=seen.past(name),
     )
-
-
-def _draw(evidence: Evidence, profile: Profile, summary: Summary, path: Path) -> bool:
-    measured = [d for d in (summary.score, *summary.features) if d.psi is not None]
-    staged = _staged(path)
-    if measured:
-        # Read by Evidently when it is imported; it must never phone home.
-        os.environ["DO_NOT_TRACK"] = "1"
-        from monitoring.renderer import render_report
-
-        sides = ((profile, evidence.predictions), (evidence.reference.profile, evidence.baseline))
-        samples = [_stand_ins(evidence, side, rows, measured) for side, rows in sides]
-        drawn = render_report(
-            staged, window=samples[0], baseline=samples[1], measured=measured, when=summary.end
-        )
-        if drawn:
-            staged.replace(path)
-            return True
-    _replace(path, pages.no_report(summary))
-    return False
-
-
-def _stand_ins(
-    evidence: Evidence, profile: Profile, rows: pa.Table, measured: Sequence[ColumnDrift]
-) -> dict[str, Stand]:
-    reference = evidence.reference.profile.columns
-    return {
-        d.column: surrogate(
-            d.column, profile.columns[d.column], rows[d.column], reference=reference[d.column]
-        )
-        for d in measured
-    }
-
-
-def _staged(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = _staged(path)
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)

@@ -4,13 +4,15 @@ It is given small stand-ins to draw and scores measured on all rows. Left alone 
 by the number of rows, bins by width, and crashes on a column without values.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from evidently import DataDefinition, Dataset, Report
+from evidently import BinaryClassification, DataDefinition, Dataset, Regression, Report
 from evidently.core.container import MetricContainer, MetricOrContainer
 from evidently.core.metric_types import MetricId
 from evidently.core.report import Context
@@ -18,21 +20,25 @@ from evidently.legacy.calculations.stattests.registry import StatTest, register_
 from evidently.legacy.core import ColumnType
 from evidently.legacy.metrics import DataDriftTable
 from evidently.legacy.model.widget import BaseWidgetInfo
+from evidently.presets import ClassificationPreset, DataDriftPreset, DataSummaryPreset, RegressionPreset
 from typing_extensions import override
 
 from knownat.contract.columns import Numbers
+from knownat.contract.model_spec import Task
 from monitoring.summary import ColumnDrift
+from monitoring.surrogates import Outcomes
 
 Sample = Mapping[str, Sequence[str | None] | Numbers]
 
 _METHOD = "knownat_psi"
 _SHOWN_AS = "PSI by quantile"
+_SUMMED_UP = 6
+"""Of how many columns the figures are drawn one by one: each costs a seventh of a second."""
+_FEWEST_OUTCOMES = 30
 
 
-class _MeasuredDrift(MetricContainer):
-    """Evidently's table of columns, without its verdict on the share that drifted."""
-
-    thresholds: dict[str, float]
+class _MeasuredDrift(DataDriftPreset):
+    """Evidently's drift preset with our numbers, without its verdict on the share that drifted."""
 
     @override
     def generate_metrics(self, context: Context) -> list[MetricOrContainer]:
@@ -47,9 +53,9 @@ class _MeasuredDrift(MetricContainer):
     ) -> list[BaseWidgetInfo]:
         """Draw one row a column, with its figures folded below it."""
         table = DataDriftTable(
-            columns=list(self.thresholds),
-            stattest=_METHOD,
-            per_column_stattest_threshold=self.thresholds,
+            columns=self.columns,
+            stattest=self.method,
+            per_column_stattest_threshold=self.per_column_threshold,
         )
         widgets: list[BaseWidgetInfo] = context.get_legacy_metric(table, None, None)[1]
         return widgets
@@ -71,7 +77,12 @@ def render_report(
         numerical_columns=[drift.column for drift in shown if drift.kind == "numeric"],
         categorical_columns=[drift.column for drift in shown if drift.kind == "category"],
     )
-    report = Report([_MeasuredDrift(thresholds={drift.column: drift.threshold for drift in shown})])
+    drifted = _MeasuredDrift(
+        columns=[drift.column for drift in shown],
+        method=_METHOD,
+        per_column_threshold={drift.column: drift.threshold for drift in shown},
+    )
+    report = Report([drifted, DataSummaryPreset(columns=_telling(shown))])
     # A constant column has no correlation, which Evidently asks for all the same.
     with np.errstate(divide="ignore", invalid="ignore"):
         snapshot = report.run(
@@ -82,6 +93,44 @@ def render_report(
     # A Path is accepted too, and nothing written.
     snapshot.save_html(str(path))
     return [drift.column for drift in shown]
+
+
+def render_outcomes(path: Path, *, task: Task, window: Outcomes, baseline: Outcomes, when: datetime) -> bool:
+    """Write Evidently's classification or regression report of labelled rows; tell whether there is one.
+
+    ``baseline`` are rows of the release's own test. Too few rows, or one class only, make none.
+    """
+    sides = (window, baseline)
+    if task == "multiclass" or any(len(side.label) < _FEWEST_OUTCOMES for side in sides):
+        return False
+    if task == "binary" and any(len(np.unique(side.label)) < 2 for side in sides):
+        return False
+    if task == "binary":
+        answered = BinaryClassification(target="label", prediction_probas="score", pos_label=1)
+        definition = DataDefinition(numerical_columns=[], classification=[answered])
+        preset: MetricContainer = ClassificationPreset()
+    else:
+        answered = Regression(target="label", prediction="score")
+        definition = DataDefinition(numerical_columns=["label", "score"], regression=[answered])
+        preset = RegressionPreset()
+    frames = [pd.DataFrame({"label": _labels(task, side), "score": side.score}) for side in sides]
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        # A model that never says yes at one half has no precision there; that is no news.
+        warnings.filterwarnings("ignore", module="sklearn.metrics")
+        datasets = [Dataset.from_pandas(frame, data_definition=definition) for frame in frames]
+        snapshot = Report([preset]).run(*datasets, timestamp=when)
+    snapshot.save_html(str(path))
+    return True
+
+
+def _labels(task: Task, side: Outcomes) -> "Numbers | npt.NDArray[np.int64]":
+    return side.label.astype(np.int64) if task == "binary" else side.label
+
+
+def _telling(shown: Sequence[ColumnDrift]) -> list[str]:
+    """Name the columns worth figures of their own: the score, what drifted, what the model leans on."""
+    ordered = sorted(shown, key=lambda d: (d.column != "score", not d.drifted, -d.weight, -d.importance))
+    return [drift.column for drift in ordered[:_SUMMED_UP]]
 
 
 def _speak_for(measured: Sequence[ColumnDrift]) -> None:

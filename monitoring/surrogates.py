@@ -7,6 +7,8 @@ which of them came when. The numbers shown beside the charts come from all rows 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,21 @@ from monitoring.ranges import known_bounds
 POINTS = 2_000
 
 Stand = Sequence[str | None] | Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Labels and scores of the same rows, as many of them as are worth drawing."""
+
+    label: Numbers
+    score: Numbers
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> Self:
+        """Take at most :data:`POINTS` labelled rows at equal distances; a pair has no quantiles."""
+        known = rows.filter(pc.is_valid(rows["label"]))
+        chosen = known.take(pa.array(_spread(known.num_rows, min(POINTS, known.num_rows))))
+        return cls(as_numbers("label", chosen["label"]), as_numbers("score", chosen["score"]))
 
 
 def surrogate(name: str, column: ColumnProfile, rows: pa.ChunkedArray, *, reference: ColumnProfile) -> Stand:

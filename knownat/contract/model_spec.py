@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from knownat.contract.read_plan import KeyDtype
+from knownat.contract.rules import Retraining, VerdictRules, Webhook
 from knownat.errors import ConfigError
 
 Task = Literal["binary", "regression", "multiclass", "quantile"]
@@ -200,6 +201,8 @@ class Monitoring(_Section):
     """How long after the question a label is waited for; performance is judged on older questions."""
     compare_block_hours: Annotated[int, Field(ge=1)] = 24
     """Rows of so many hours count as one when versions are compared: a day's share what made them hard."""
+    verdict: VerdictRules = Field(default_factory=VerdictRules)
+    webhook: Webhook | None = None
 
 
 class ModelSpec(_Section):
@@ -229,6 +232,7 @@ class ModelSpec(_Section):
     leaks: Leaks = Field(default_factory=Leaks)
     serving: Serving = Field(default_factory=Serving)
     monitoring: Monitoring = Field(default_factory=Monitoring)
+    retraining: Retraining = Field(default_factory=Retraining)
     sunset: datetime | None = None
     """From then on the model's versions answer 410; before, each answer carries the date."""
 

@@ -3,11 +3,14 @@ from html.parser import HTMLParser
 
 import pytest
 
+from knownat.contract.verdict import Action, ModelVerdict
+from monitoring.causes import Cause
 from monitoring.charts import draw_buckets, draw_trend
-from monitoring.pages import Entry, index, no_report, page
+from monitoring.pages import Entry, Found, ModelPage, model_page, overview, page
 from monitoring.pipeline import profile_window, summarize
+from monitoring.skew_report import ColumnSkew, Example, SkewReport
 from monitoring.source import read_evidence
-from monitoring.summary import Bucket, Level, Summary, Verdict
+from monitoring.summary import Bucket, Level, Summary
 from monitoring.windows import Window
 from tests.monitoring.shop_log import END, MODEL, START, make_features
 
@@ -44,10 +47,11 @@ def summary(trained) -> Summary:
 
 
 def pages(summary):
-    yield page(summary, charted=True)
-    yield no_report(summary)
-    yield index([Entry(summary, "a/b/page.html")])
-    yield index([], unreadable=["a/b/summary.json"])
+    model = ModelPage(summary.model, None, (Entry(summary, "b/page.html"),), problem="none yet")
+    yield page(summary, Found(charts=True, outcomes=True))
+    yield model_page(model)
+    yield overview([model])
+    yield overview([], unreadable=["a/b/summary.json"])
 
 
 def test_no_page_fetches_or_runs_anything(summary):
@@ -60,7 +64,7 @@ def test_no_page_fetches_or_runs_anything(summary):
 
 
 def test_a_page_says_in_words_what_was_measured(summary):
-    text = Outline(page(summary, charted=True)).text
+    text = Outline(page(summary, Found(charts=True))).text
 
     assert "Watch" in text
     assert "The scores drifted (PSI" in text
@@ -71,8 +75,8 @@ def test_a_page_says_in_words_what_was_measured(summary):
 
 
 def test_the_evidently_report_is_linked_only_where_it_has_charts(summary):
-    assert "report.html" in Outline(page(summary, charted=True)).links
-    assert "report.html" not in Outline(page(summary, charted=False)).links
+    assert "report.html" in Outline(page(summary, Found(charts=True))).links
+    assert "report.html" not in Outline(page(summary, Found())).links
 
 
 def test_names_are_text_never_markup(summary):
@@ -83,25 +87,103 @@ def test_names_are_text_never_markup(summary):
         assert "<b>" not in text
 
 
-def at_level(summary, level, *, model=MODEL, end=END):
-    verdict = Verdict(level=level, reasons=("because",))
-    return summary.model_copy(update={"verdict": verdict, "model": model, "end": end})
+def model_at(action, *, model=MODEL, entries=(), **changes):
+    verdict = ModelVerdict(
+        model=model,
+        version="3",
+        action=action,
+        since=START,
+        reasons=("because",),
+        owner="growth@example.org",
+        runbook="docs/runbook.md",
+        as_of=END,
+        judged_at=END,
+        votes=(),
+    )
+    return ModelPage(model, verdict, tuple(entries), **changes)
 
 
-def test_the_index_has_the_worst_model_and_the_newest_window_first(summary):
-    entries = [
-        Entry(at_level(summary, Level.OK, model="calm"), "calm/page.html"),
-        Entry(at_level(summary, Level.OK, end=START.replace(day=5)), "loud/old.html"),
-        Entry(at_level(summary, Level.ALERT, end=START.replace(day=9)), "loud/new.html"),
+def test_the_overview_has_the_model_first_that_asks_for_most(summary):
+    models = [
+        model_at(action, model=action.value, entries=[Entry(summary, "w/page.html")])
+        for action in (Action.OK, Action.RETRAIN, Action.WATCH, Action.ALERT)
     ]
 
-    assert Outline(index(entries)).links == ["loud/new.html", "loud/old.html", "calm/page.html"]
+    links = [link for link in Outline(overview(models)).links if link.count("/") == 1]
+
+    assert list(dict.fromkeys(links)) == [
+        f"{name}/index.html" for name in ("alert", "retrain", "watch", "ok")
+    ]
 
 
-def test_the_index_names_what_cannot_be_read(summary):
-    text = Outline(index([], unreadable=["a/b/summary.json"])).text
+def test_the_overview_says_what_a_person_needs_first(summary):
+    text = Outline(overview([model_at(Action.ALERT, entries=[Entry(summary, "w/page.html")])])).text
+
+    assert (
+        "Alert since 4 Mar 2024, 00:00 UTC Because. Owner growth@example.org. Runbook: docs/runbook.md"
+        in text
+    )
+
+
+def test_a_model_without_a_verdict_asks_for_a_look(summary):
+    model = ModelPage(MODEL, None, (Entry(summary, "w/page.html"),), problem="it cannot be read")
+
+    assert "Watch No verdict: It cannot be read." in Outline(overview([model])).text
+
+
+def test_a_message_that_waits_is_told():
+    text = Outline(model_page(model_at(Action.ALERT, untold="hooks.example.org: it answered 503"))).text
+
+    assert "The webhook could not be told: hooks.example.org: it answered 503. The next run" in text
+
+
+def test_a_models_page_lists_its_windows_newest_first(summary):
+    entries = [Entry(summary, "old/page.html"), Entry(summary, "new/page.html")]
+
+    links = Outline(model_page(model_at(Action.OK, entries=entries))).links
+
+    assert [link for link in links if link.endswith("page.html")] == ["new/page.html", "old/page.html"]
+
+
+def test_the_catalogue_is_linked_where_there_is_one(summary):
+    model = model_at(
+        Action.OK, entries=[Entry(summary, "w/page.html")], catalogue="../../catalogue/index.html"
+    )
+
+    assert "../../catalogue/index.html" in Outline(model_page(model)).links
+    assert "../catalogue/index.html" in Outline(overview([model], catalogue="../catalogue/index.html")).links
+    assert "c.html" in Outline(page(summary, Found(catalogue="c.html"))).links
+
+
+def test_differences_from_training_stand_with_their_causes(summary):
+    skew = SkewReport(
+        asked=900,
+        rows=300,
+        values=1_800,
+        columns=(
+            ColumnSkew(
+                column="orders__is_member",
+                causes={Cause.MISMATCH: 7, Cause.LAG: 2},
+                examples=(
+                    Example(prediction_id="p1", cause=Cause.MISMATCH, served="True", offline="False"),
+                    Example(prediction_id="p2", cause=Cause.LAG, served="True", offline="no value"),
+                ),
+            ),
+        ),
+    )
+
+    text = Outline(page(summary, Found(skew=skew))).text
+
+    assert "300 of 900 predictions (a sample), 1,800 values: 9 differ" in text
+    assert "true mismatch 7 True False p1" in text
+    assert "materialization lag 2 True no value p2" in text
+
+
+def test_the_overview_names_what_cannot_be_read():
+    text = Outline(overview([], unreadable=["a/b/summary.json"], problems=["incidents.toml: no"])).text
 
     assert "a/b/summary.json" in text
+    assert "incidents.toml: no" in text
     assert "No window has been judged yet" in text
 
 

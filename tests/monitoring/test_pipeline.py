@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from knownat.clock import FileClock, FixedClock, to_us
-from monitoring.pipeline import monitor_window, write_index
+from monitoring.jobs import Job
+from monitoring.pipeline import monitor_window
+from monitoring.site import write_site
 from monitoring.summary import FaultKind, Level, PerformanceStatus, Summary
 from tests.monitoring.shop_log import END, MODEL, PLAN, START, make_features, make_labels
 
@@ -23,8 +25,12 @@ VALUE, CITY, AGE = "orders__order_value_eur_30d", "profile__city", "profile__age
 ROWS = 700
 
 
-def judge(shop, *, now=MATURED):
-    return monitor_window(shop.workspace, MODEL, start=START, end=END, clock=FixedClock(to_us(now)))
+WITH_CHARTS = (Job.JUDGE, Job.CHARTS, Job.PAGES)
+
+
+def judge(shop, *, now=MATURED, jobs=(Job.JUDGE, Job.PAGES), again=False):
+    clock = FixedClock(to_us(now))
+    return monitor_window(shop.workspace, MODEL, start=START, end=END, clock=clock, jobs=jobs, again=again)
 
 
 def answer(shop, features, *, noise=1.0, labelled=True, **columns):
@@ -50,13 +56,20 @@ def shown_by_evidently(report):
 def test_a_usual_window_is_ok_and_its_report_is_whole(shop):
     answer(shop, make_features(ROWS, seed=3))
 
-    report = judge(shop)
+    report = judge(shop, jobs=WITH_CHARTS)
 
     assert report.summary.verdict.level is Level.OK
     assert report.summary.drifted == ()
-    assert {path.name for path in report.folder.iterdir()} == {"page.html", "report.html", "summary.json"}
+    assert {path.name for path in report.folder.iterdir()} == {
+        "inputs.json",
+        "page.html",
+        "performance.html",
+        "report.html",
+        "summary.json",
+    }
     assert report.folder.name == "20240304T000000Z_20240305T000000Z"
     assert Summary.model_validate_json((report.folder / "summary.json").read_bytes()) == report.summary
+    write_site(shop.workspace)
     assert f"{MODEL}/{report.folder.name}/page.html" in (shop.workspace.reports / "index.html").read_text()
     # Evidently's file has its charting library inside; a few kB would be a report without one.
     assert (report.folder / "report.html").stat().st_size > 3_000_000
@@ -66,7 +79,7 @@ def test_a_usual_window_is_ok_and_its_report_is_whole(shop):
 def test_evidently_shows_our_numbers(shop):
     answer(shop, make_features(ROWS, seed=3, shift=0.7))
 
-    report = judge(shop)
+    report = judge(shop, jobs=WITH_CHARTS)
 
     text = (report.folder / "report.html").read_text()
     assert [feature.column for feature in report.summary.drifted] == [VALUE]
@@ -101,7 +114,8 @@ def test_judging_again_when_labels_matured_replaces_the_report(shop):
     assert early.summary.performance.status is PerformanceStatus.PENDING
     assert late.summary.performance.status is PerformanceStatus.MEASURED
     assert early.folder == late.folder
-    assert "not yet" not in (shop.workspace.reports / "index.html").read_text()
+    write_site(shop.workspace)
+    assert "not yet" not in (shop.workspace.reports / MODEL / "index.html").read_text()
 
 
 def broken_windows():
@@ -127,7 +141,7 @@ def broken_windows():
 def test_broken_data_is_a_fault_and_still_a_report(shop, features, kind):
     answer(shop, features)
 
-    report = judge(shop)
+    report = judge(shop, jobs=WITH_CHARTS)
 
     assert [fault.kind for fault in report.summary.faults] == [kind]
     assert kind is not FaultKind.MORE_NULLS or VALUE in [f.column for f in report.summary.drifted]
@@ -139,12 +153,13 @@ def test_broken_data_is_a_fault_and_still_a_report(shop, features, kind):
 def test_a_small_window_is_reported_without_drift(shop, rows):
     answer(shop, make_features(rows, seed=3), labelled=rows > 0)
 
-    report = judge(shop)
+    report = judge(shop, jobs=WITH_CHARTS)
 
     assert report.summary.rows == rows
     assert report.summary.drifted == ()
     assert (report.summary.verdict.level is Level.WATCH) == (rows == 0)
-    assert "Nothing to draw" in (report.folder / "report.html").read_text()
+    assert not (report.folder / "report.html").exists()
+    assert "has nothing to draw" in (report.folder / "page.html").read_text()
 
 
 def test_a_damaged_summary_is_listed_and_stops_nothing(shop):
@@ -152,7 +167,7 @@ def test_a_damaged_summary_is_listed_and_stops_nothing(shop):
     damaged.mkdir(parents=True)
     (damaged / "summary.json").write_text("{")
 
-    write_index(shop.workspace.reports)
+    write_site(shop.workspace)
 
     index = (shop.workspace.reports / "index.html").read_text()
     assert f"{MODEL}/{damaged.name}/summary.json" in index
@@ -193,7 +208,7 @@ def test_the_command_alarms_by_its_exit_code_and_never_phones_home(shop):
     environment = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
 
     done = subprocess.run(
-        [*command, *window, "--json"],
+        [*command, *window, "--job", "judge", "--job", "charts", "--job", "pages", "--json"],
         check=False,
         capture_output=True,
         text=True,
@@ -202,6 +217,8 @@ def test_the_command_alarms_by_its_exit_code_and_never_phones_home(shop):
     )
 
     assert done.returncode == 1, done.stderr
-    (document,) = json.loads(done.stdout)["windows"]
+    (model,) = json.loads(done.stdout)["models"]
+    (document,) = model["windows"]
+    assert model["verdict"]["action"] == "alert"
     assert document["verdict"]["level"] == "alert"
     assert document["page"].endswith("20240304T000000Z_20240305T000000Z/page.html")

@@ -1,0 +1,39 @@
+"""What lies in a window's folder, and reading it back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from monitoring.skew_report import SkewReport
+from monitoring.summary import Summary
+
+SUMMARY = "summary.json"
+SKEW = "skew.json"
+PAGE = "page.html"
+REPORT = "report.html"
+"""Evidently's, of the columns."""
+OUTCOMES = "performance.html"
+"""Evidently's, of the labelled rows."""
+INDEX = "index.html"
+
+
+def window_folders(reports: Path, model: str) -> Iterator[Path]:
+    """List the folders of a model's judged windows, oldest first."""
+    return (path.parent for path in sorted((reports / model).glob(f"*/{SUMMARY}")))
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Read what a window's judgement said; None if it cannot be read and has to be judged again."""
+    try:
+        return Summary.model_validate_json((folder / SUMMARY).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def read_skew(folder: Path) -> SkewReport | None:
+    """Read what the comparison with training found; None if there was none."""
+    try:
+        return SkewReport.model_validate_json((folder / SKEW).read_bytes())
+    except (OSError, ValidationError):
+        return None
