@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
 from monitoring.files import alone_in, replace_text
+from monitoring.windows import Window
 
 FILE = "incidents.toml"
 
@@ -46,6 +47,10 @@ class Incident(BaseModel):
     def concerns(self, model: str) -> bool:
         """Whether it is shown on a model's page."""
         return not self.models or model in self.models
+
+    def touches(self, window: Window) -> bool:
+        """Whether any of it falls into a window."""
+        return self.start < window.end and (self.end or self.start) >= window.start
 
 
 def incidents_file(workspace: Workspace) -> Path:

@@ -1,6 +1,6 @@
 """From a window of the prediction log to a judgement and the page that explains it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from knownat.contract.profile import Profile
 from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
-from knownat.errors import KnownatError
+from knownat.errors import ConfigError, KnownatError
 from monitoring import pages
 from monitoring.blame import explain_change
 from monitoring.catalogue import catalogue_from
@@ -23,11 +23,14 @@ from monitoring.estimate import estimate_metrics
 from monitoring.faults import Seen, find_faults
 from monitoring.files import alone_in, replace_text
 from monitoring.importance import gain_shares
+from monitoring.incidents import Incident, read_incidents
 from monitoring.jobs import Job, Marks, read_marks, write_marks
 from monitoring.performance import measure_performance, usual_metrics
+from monitoring.skew_report import SkewReport
 from monitoring.source import Evidence, read_evidence
 from monitoring.summary import ColumnDrift, Estimate, Level, Summary
 from monitoring.verdict import judge
+from monitoring.versions import read_changes
 from monitoring.views import statuses
 from monitoring.window_files import OUTCOMES, PAGE, REPORT, SKEW, SUMMARY, read_skew, read_summary
 from monitoring.windows import Window
@@ -102,9 +105,10 @@ class _Run:
         self.problems: list[str] = []
 
     def do(self, jobs: Collection[Job]) -> WindowReport:
-        summary = self._judged()
+        # First, since a judgement says what part of a fall comes from values served otherwise than trained.
         if Job.SKEW in jobs and self._due(Job.SKEW):
-            self._explain_skew(summary.model)
+            self._explain_skew()
+        summary = self._judged()
         if Job.CHARTS in jobs and self._due(Job.CHARTS):
             profile = profile_window(self.evidence)
             draw_charts(self.evidence, profile, summary, self.folder / REPORT)
@@ -119,16 +123,29 @@ class _Run:
         kept = None if self._due(Job.JUDGE) else read_summary(self.folder)
         if kept is not None:
             return kept
-        summary = summarize(self.evidence, profile_window(self.evidence), self.window, now=self.now)
+        told = Told(read_skew(self.folder), self._changes())
+        profile = profile_window(self.evidence)
+        summary = summarize(self.evidence, profile, self.window, now=self.now, told=told)
         replace_text(self.folder / SUMMARY, summary.model_dump_json(indent=2))
         self._finish(Job.JUDGE)
         return summary
 
-    def _explain_skew(self, model: str) -> None:
+    def _changes(self) -> list[str]:
+        model, window = self.evidence.release.manifest.model, self.window
+        return [
+            *(i.text for i in _readable_incidents(self.workspace) if i.concerns(model) and i.touches(window)),
+            *(
+                f"version {change.version} became {change.role} at {change.at:%Y-%m-%d %H:%M}"
+                for change in read_changes(self.workspace, model)
+                if window.start <= change.at < window.end
+            ),
+        ]
+
+    def _explain_skew(self) -> None:
         # Opening a repo imports Feast: only where it is asked for.
         from monitoring.explaining import explain_skew
 
-        start, end = self.window.start, self.window.end
+        start, end, model = self.window.start, self.window.end, self.evidence.release.manifest.model
         predictions = read_predictions(self.workspace.predictions, model, start=start, end=end)
         try:
             report = explain_skew(self.workspace, model, predictions, rows=_SKEW_ROWS)
@@ -137,6 +154,8 @@ class _Run:
             return
         replace_text(self.folder / SKEW, report.model_dump_json(indent=1))
         self._finish(Job.SKEW)
+        # What is known of values now is news to the judgement.
+        self.made_from.pop(Job.JUDGE, None)
 
     def _due(self, job: Job) -> bool:
         return self.made_from.get(job) != self.marks.of_job(job)
@@ -164,7 +183,18 @@ def profile_window(evidence: Evidence) -> Profile:
     return layout.count(as_observed(evidence.predictions, evidence.release.plan))
 
 
-def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: datetime) -> Summary:
+@dataclass(frozen=True)
+class Told:
+    """What is known of a window beside its log."""
+
+    skew: SkewReport | None = None
+    changes: Sequence[str] = ()
+    """What was changed or happened, in words."""
+
+
+def summarize(
+    evidence: Evidence, profile: Profile, window: Window, *, now: datetime, told: Told | None = None
+) -> Summary:
     """Measure everything about a window and judge it; nothing is written."""
     manifest, plan = evidence.release.manifest, evidence.release.plan
     spec, schema = manifest.spec, manifest.feature_schema
@@ -209,7 +239,9 @@ def summarize(evidence: Evidence, profile: Profile, window: Window, *, now: date
         views=tuple(statuses(plan, evidence.reference.profile, profile)),
         performance=performance,
     )
-    return summary.model_copy(update={"blame": explain_change(evidence, summary, now=now)})
+    known = told or Told()
+    blame = explain_change(evidence, summary, now=now, skew=known.skew, changes=known.changes)
+    return summary.model_copy(update={"blame": blame})
 
 
 def _estimates(evidence: Evidence, window: Window) -> tuple[Estimate, ...]:
@@ -228,3 +260,11 @@ def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> Colum
         importance=importance,
         past=seen.past(name),
     )
+
+
+def _readable_incidents(workspace: Workspace) -> list[Incident]:
+    try:
+        return read_incidents(workspace)
+    except ConfigError:
+        # The overview says what is wrong with the file; a window is judged all the same.
+        return []

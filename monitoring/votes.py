@@ -5,14 +5,14 @@ from datetime import timedelta
 
 from knownat.contract.verdict import FaultSeen, Vote
 from monitoring.skew_report import EXPECTED, SkewReport
-from monitoring.summary import FaultKind, Level, Summary
+from monitoring.summary import Culprit, FaultKind, Level, Summary
 
 _NO_FAULT_OF_DATA = {FaultKind.EMPTY_WINDOW}
 
 
 _MUCH = 0.01
 """From this share of a window's compared predictions on, differing values are an alarm."""
-SKEWED = "skew"
+SKEWED, BLAMED = "skew", "blamed"
 _COLUMNS_TOLD = 3
 
 
@@ -36,7 +36,8 @@ def vote_of(summary: Summary, skew: SkewReport | None = None) -> Vote:
             for fault in summary.faults
             if fault.kind not in _NO_FAULT_OF_DATA
         )
-        + tuple(fault for fault, _ in skewed),
+        + tuple(fault for fault, _ in skewed)
+        + tuple(_of_blame(summary)),
     )
 
 
@@ -53,6 +54,15 @@ def _of_skew(skew: SkewReport) -> Iterator[tuple[FaultSeen, str]]:
             f"mostly {cause.value.replace('_', ' ')}"
         )
         yield FaultSeen(kind=SKEWED, subject=column.column, alarming=alarming), text
+
+
+def _of_blame(summary: Summary) -> Iterator[FaultSeen]:
+    """Take a fall that comes from the pipeline for broken data, whatever else was found."""
+    blame = summary.blame
+    if blame is not None and blame.culprit is Culprit.PIPELINE and summary.headline and summary.headline.fell:
+        for part in blame.groups:
+            if part.how != "moved":
+                yield FaultSeen(kind=BLAMED, subject=part.group, alarming=True)
 
 
 def _worst(level: Level, faults: Sequence[FaultSeen]) -> Level:

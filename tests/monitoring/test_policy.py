@@ -104,7 +104,9 @@ def test_after_a_release_none_is_asked_for_until_the_cooldown_is_over():
     later = decide(fallen[:6], rules, made_at=[made - 4 * DAY])
 
     assert held.action is Action.ALERT
-    assert held.reasons[-1] == "retraining waits until 2024-03-14 00:00: a release was made at 2024-03-11 00:00"
+    assert held.reasons[-1] == (
+        "retraining waits until 2024-03-14 00:00: a release was made at 2024-03-11 00:00"
+    )
     assert later.action is Action.RETRAIN
 
 
