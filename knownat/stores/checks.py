@@ -16,6 +16,7 @@ from feast.repo_operations import get_repo_files
 from knownat.contract.release import read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, KnownatError
+from knownat.stores.added_definition import PRIVATE, SHARING
 from knownat.stores.definitions import compare_definitions, find_definitions
 from knownat.stores.materialization import online_views, watermarks
 from knownat.stores.offline import AsOfOfflineStoreConfig
@@ -28,6 +29,7 @@ from knownat.stores.online_checks import (
 from knownat.stores.plan import compile_read_plan
 from knownat.stores.registration import registered
 from knownat.stores.repo import Repo
+from knownat.stores.services import take_apart
 from knownat.stores.sources import parquet_files
 
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -90,6 +92,18 @@ def check_created_timestamps(repo: Repo) -> Iterator[str]:
             )
 
 
+def check_private_views(repo: Repo) -> Iterator[str]:
+    """Nobody builds on another's private view, which may change any day."""
+    private = {view.name: view.owner for view in _views(repo) if view.tags.get(SHARING) == PRIVATE}
+    for service in repo.store.list_feature_services():
+        read = {used.view.name for used in take_apart(repo.store, service.name).views} & private.keys()
+        for name in sorted(view for view in read if private[view] != service.owner):
+            yield (
+                f"feature service '{service.name}' of {service.owner or 'nobody'} reads '{name}', which is "
+                f"private to {private[name]}. Ask them to share it: knownat share {name}."
+            )
+
+
 def check_tables(repo: Repo) -> Iterator[str]:
     """Times in the tables are UTC microseconds, and never null."""
     for view in _views(repo):
@@ -137,6 +151,7 @@ CHECKS: tuple[Check, ...] = (
     check_offline_store,
     check_serving_flag,
     check_created_timestamps,
+    check_private_views,
     check_tables,
     check_on_demand_bodies,
     check_online_store,

@@ -1,4 +1,4 @@
-"""The store's commands: build feature tables, apply definitions, fill the online store."""
+"""The store's commands: apply definitions, fill the online store."""
 
 import json
 import sys
@@ -20,38 +20,6 @@ RepoOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 ClockOption = Annotated[str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")]
-
-features = typer.Typer(help="Build the feature tables of a repo from its raw data.", no_args_is_help=True)
-
-
-@features.callback()
-def _features() -> None:
-    """Build the feature tables of a repo from its raw data."""
-
-
-@features.command("build")
-def build(repo: RepoOption = Path("feature_repo"), as_json: JsonOption = False) -> None:
-    """Run the repo's pipelines and write one Parquet file a feature table.
-
-    Tables whose inputs did not change are kept. The same inputs give the same bytes.
-
-    Example: knownat features build --repo feature_repo
-    """
-    from knownat.stores.pipelines import build_features
-
-    workspace = Workspace.at(repo)
-    with progress_bar() as bar:
-        task = bar.add_task("feature tables", total=None)
-        tables = build_features(
-            workspace.repo, progress=lambda name: bar.update(task, advance=1, description=name)
-        )
-    if as_json:
-        print_json([{**asdict(table), "path": str(table.path)} for table in tables])
-        return
-    shown = Table("table", "rows", "sha256", title=f"Feature tables in {workspace.data}")
-    for table in tables:
-        shown.add_row(table.name, f"{table.rows:,}", table.sha256[:12])
-    Console().print(shown)
 
 
 def apply(
@@ -91,7 +59,7 @@ def materialize(
     from knownat.stores.materialization import materialize as run
     from knownat.stores.repo import open_repo
 
-    moment = _parse_time(until) if until else from_us(open_clock(clock).now_us())
+    moment = parse_time(until) if until else from_us(open_clock(clock).now_us())
     opened = open_repo(Workspace.at(repo).repo)
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
@@ -134,7 +102,8 @@ def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _parse_time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Read a time that a person wrote; it must have a zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -6,6 +6,7 @@ from typing import Protocol, TypedDict, runtime_checkable
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from feast import FeatureService
 from feast.feature_view import FeatureView
 from feast.repo_config import RepoConfig
 
@@ -14,7 +15,7 @@ from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.errors import RepoError, RowsNotConserved
 from knownat.stores.asof import AsOf, join_as_of
 from knownat.stores.repo import Repo
-from knownat.stores.services import Service, as_declared, take_apart
+from knownat.stores.services import Service, as_declared, take_apart, take_features
 from knownat.stores.sources import asked_keys, feature_table
 from knownat.stores.tables import exact_microseconds
 
@@ -63,14 +64,33 @@ def historical_frame(repo: Repo, examples: pa.Table | pd.DataFrame, feature_serv
     RowsNotConserved
         If the store returned other rows than it was given.
     """
-    table = _as_arrow(examples)
     service = take_apart(repo.store, feature_service)
+    return _join(repo, _as_arrow(examples), service, repo.store.get_feature_service(feature_service))
+
+
+def join_features(repo: Repo, questions: pa.Table | pd.DataFrame, features: Sequence[str]) -> pa.Table:
+    """Join questions with features by name, as they were known at each one's ``event_timestamp``.
+
+    A feature is ``view:feature``, or ``view`` for all of a view's. Otherwise as :func:`historical_frame`.
+
+    Raises
+    ------
+    RepoError
+        If a feature is not registered, or the questions lack a key or request input.
+    RowsNotConserved
+        If the store returned other rows than it was given.
+    """
+    service = take_features(repo.store, features)
+    return _join(repo, _as_arrow(questions), service, [n.replace("__", ":", 1) for n in service.promised])
+
+
+def _join(repo: Repo, table: pa.Table, service: Service, features: FeatureService | list[str]) -> pa.Table:
     if taken := [name for name in service.promised if name in table.column_names]:
         raise RepoError(f"The examples already have columns {taken}. Rename them in the examples' SQL.")
     asked = table.select(_needed(service, table))
     job = repo.store.get_historical_features(
         entity_df=_as_pandas(asked),
-        features=repo.store.get_feature_service(feature_service),
+        features=features,
         full_feature_names=True,
         filter_by_created_timestamp=True,
     )

@@ -167,9 +167,9 @@ def watermarks(repo: Repo) -> dict[str, datetime]:
     }
 
 
-def clear_online(repo: Repo) -> None:
-    """Empty the online store, so that the next step starts from the beginning."""
-    views = online_views(repo)
+def clear_online(repo: Repo, *, only: Sequence[str] | None = None) -> None:
+    """Empty the online store, or some of its views, so that the next step starts from the beginning."""
+    views = _choose(repo, only)
     with _opened(repo):
         repo.store.provider.update_infra(repo.store.project, views, [], [], [], partial=True)
         repo.store.provider.update_infra(repo.store.project, [], views, [], [], partial=True)

@@ -1,5 +1,6 @@
 """What a feature service asks for: views with their features, on-demand views, request inputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -55,13 +56,43 @@ def take_apart(store: FeatureStore, feature_service: str) -> Service:
             f"There is no feature service '{feature_service}'; the registry has {have}. "
             "Correct the model's TOML, or define it and run `knownat apply`."
         ) from error
+    return _take_apart(store, feature_service, service.feature_view_projections)
+
+
+def take_features(store: FeatureStore, features: Sequence[str]) -> Service:
+    """Look features up as a service would: each ``view:feature``, or ``view`` for all of a view's.
+
+    Raises
+    ------
+    RepoError
+        If a view or a feature is not registered; every one at once.
+    """
+    known = {view.name: view for view in store.list_all_feature_views()}
+    wanted: dict[str, list[str]] = {}
+    problems = []
+    for name in features:
+        view, _, feature = name.partition(":")
+        have = [field.name for field in known[view].features] if view in known else []
+        if not have or (feature and feature not in have):
+            problems.append(name)
+        chosen = wanted.setdefault(view, [])
+        chosen += [each for each in ([feature] if feature else have) if each not in chosen]
+    if problems:
+        raise RepoError(
+            f"There are no features {problems}; write view:feature. `knownat features search` finds them."
+        )
+    projections = [known[view][names].projection for view, names in wanted.items()]
+    return _take_apart(store, "the features asked for", projections)
+
+
+def _take_apart(store: FeatureStore, name: str, projections: Sequence[FeatureViewProjection]) -> Service:
     views: dict[str, ServiceView] = {}
     on_demand: list[OnDemandFeatureView] = []
     request_inputs: dict[str, pa.DataType] = {}
     promised: dict[str, pa.DataType] = {}
-    for projection in service.feature_view_projections:
-        name = projection.name_alias or projection.name
-        promised |= {f"{name}__{f.name}": arrow_type(f.dtype) for f in projection.features}
+    for projection in projections:
+        called = projection.name_alias or projection.name
+        promised |= {f"{called}__{f.name}": arrow_type(f.dtype) for f in projection.features}
         view = store.registry.get_any_feature_view(projection.name, store.project)
         if not isinstance(view, OnDemandFeatureView):
             _add(views, store, projection)
@@ -71,7 +102,7 @@ def take_apart(store: FeatureStore, feature_service: str) -> Service:
             _add(views, store, source)
         for request in view.source_request_sources.values():
             request_inputs |= {field.name: arrow_type(field.dtype) for field in request.schema}
-    return Service(feature_service, tuple(views.values()), tuple(on_demand), request_inputs, promised)
+    return Service(name, tuple(views.values()), tuple(on_demand), request_inputs, promised)
 
 
 def arrow_type(dtype: FeastType) -> pa.DataType:
