@@ -1,11 +1,11 @@
-"""What ``<repo>/pipelines/pipelines.toml`` declares: raw files, events and when they became known, features.
+"""What ``<repo>/pipelines/pipelines.toml`` declares: raw files, logs, events and when known, features.
 
 Strictly validated; every problem is reported at once, with the file's name.
 """
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -31,6 +31,18 @@ class RawFile(_Section):
     """The text that stands for a missing value."""
     columns: Annotated[dict[str, Text], Field(min_length=1)]
     """The file's columns in its own order, each with its DuckDB type; nothing is guessed."""
+
+
+LogDtype = Literal["BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "TIMESTAMPTZ"]
+"""What a column of the prediction log can be."""
+
+
+class ServedLog(_Section):
+    """A model's prediction log and its labels; they become ``served_<name>`` and ``served_<name>_labels``."""
+
+    model: Name
+    columns: dict[Text, LogDtype] = Field(default_factory=dict)
+    """Columns of the log to read besides those that every log has; nothing is guessed."""
 
 
 class _Query(_Section):
@@ -60,16 +72,20 @@ class Feature(_Query):
 class PipelineSpec(_Section):
     """Everything the pipelines of one repo declare, in the order it runs."""
 
-    raw: dict[Name, RawFile]
+    raw: dict[Name, RawFile] = Field(default_factory=dict)
+    served: dict[Name, ServedLog] = Field(default_factory=dict)
     staging: tuple[Staging, ...] = ()
     event: tuple[Event, ...]
     feature: tuple[Feature, ...]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
+        if not (self.raw or self.served):
+            raise ValueError("declare at least one [raw.NAME] or [served.NAME]")
         if not self.event or not self.feature:
             raise ValueError("declare at least one [[event]] and one [[feature]]")
         names = [f"raw_{name}" for name in self.raw]
+        names += [f"served_{name}{part}" for name in self.served for part in ("", "_labels")]
         names += [table.name for table in (*self.staging, *self.event)]
         features = [table.name for table in self.feature]
         twice = sorted(

@@ -17,11 +17,13 @@ import duckdb
 import pyarrow as pa
 
 from knownat.clock import to_us
+from knownat.contract.workspace import Workspace
 from knownat.errors import RepoError
-from knownat.stores import build_stamps, feature_tables, pipeline_spec, raw_files
+from knownat.stores import build_stamps, feature_tables, pipeline_spec, raw_files, served_log
 from knownat.stores.build_stamps import Stamp, Stamps
 from knownat.stores.feature_tables import CREATED, EVENT, KNOWN_AT, TIME
 from knownat.stores.pipeline_spec import Event, Feature, PipelineSpec, pipelines_folder, read_pipelines
+from knownat.stores.served_log import load_served, read_served
 
 Progress = Callable[[str], None]
 Rewrite = Callable[[duckdb.DuckDBPyConnection, Sequence[str]], None]
@@ -59,6 +61,10 @@ class _Build:
 
     def sql(self, file: str) -> str:
         return (pipelines_folder(self.repo) / file).read_text(encoding="utf-8").strip().removesuffix(";")
+
+    @property
+    def log(self) -> Path:
+        return Workspace.at(self.repo).predictions
 
     def event_file(self, name: str) -> Path:
         return self.output / "events" / f"{name}.parquet"
@@ -125,8 +131,10 @@ def query_events(
 def _build_events(build: _Build, stamps: Stamps, progress: Progress) -> list[Stamp]:
     spec = build.spec
     files = {name: raw_files.find_raw_file(name, raw, repo=build.repo) for name, raw in spec.raw.items()}
+    logs = {name: read_served(name, log, log=build.log) for name, log in spec.served.items()}
     inputs = _digest(
         _engine(),
+        *(log.model_dump_json() + logs[name].digest for name, log in spec.served.items()),
         *(raw.model_dump_json() + raw_files.digest(files[name]) for name, raw in spec.raw.items()),
         *(table.model_dump_json() + build.sql(table.sql) for table in (*spec.staging, *spec.event)),
     )
@@ -137,6 +145,8 @@ def _build_events(build: _Build, stamps: Stamps, progress: Progress) -> list[Sta
     with _connect() as connection, tempfile.TemporaryDirectory() as scratch:
         for name, raw in spec.raw.items():
             raw_files.load_raw_file(connection, name, raw, path=files[name], scratch=Path(scratch))
+        for name, rows in logs.items():
+            load_served(connection, name, rows)
         for table in spec.staging:
             _run(connection, f'CREATE TABLE "{table.name}" AS {build.sql(table.sql)}', table.sql)
         for event in spec.event:
@@ -236,8 +246,9 @@ def _read(connection: duckdb.DuckDBPyConnection, query: str, file: object) -> pa
 
 def _engine() -> str:
     """Digest what every table depends on besides its declaration: the engines and this code."""
-    modules = (build_stamps.__file__, feature_tables.__file__, pipeline_spec.__file__, raw_files.__file__)
-    code = (Path(file).read_text(encoding="utf-8") for file in (*modules, __file__))
+    modules = (build_stamps, feature_tables, pipeline_spec, raw_files, served_log)
+    files = (*(str(module.__file__) for module in modules), __file__)
+    code = (Path(file).read_text(encoding="utf-8") for file in files)
     return _digest(duckdb.__version__, pa.__version__, *code)
 
 
