@@ -1,6 +1,7 @@
 """What this process serves: the lineups of ``deployment.json``, swapped while requests go on."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ class ServedModels:
         self._load = load
         self._seen: tuple[int, int, int] | None = None
         self._retired: frozenset[str] = frozenset()
+        self._alone = threading.Lock()
         self.current: Mapping[str, Lineup] = {}
         """Replaced as a whole; a request holds on to the lineup it began with."""
         self.problems: Mapping[str, str] = {}
@@ -58,7 +60,12 @@ class ServedModels:
         """Take up what is deployed now, if the file changed; return whether it had.
 
         A version that cannot be loaded is refused by name; of a champion, the one before it serves on.
+        Whoever asks while another thread is at it waits, and then sees what came of it.
         """
+        with self._alone:
+            return self._refresh()
+
+    def _refresh(self) -> bool:
         stamp = _stamp(self._path)
         if stamp == self._seen:
             return False

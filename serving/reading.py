@@ -1,7 +1,9 @@
 """Stored features as a release reads them: one row on the event loop, many beside it, late ones given up."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from knownat.contract.read_plan import FeatureReader, ReadPlan, ReadResult, Status
@@ -10,6 +12,9 @@ from knownat.stores.packed_read import OneRow, PackedReader
 from serving.lanes import Lane, LaneFailed
 
 T = TypeVar("T")
+
+# While nobody's rows are found, it is looked so often whether anybody has any.
+_LOOK_AGAIN_SECONDS = 0.25
 
 
 class ReadFailed(Exception):
@@ -58,14 +63,22 @@ class PackedFeatures:
     def __init__(self, reader: PackedReader) -> None:
         self._reader = reader
         self.waits = reader.waits
+        self._looked_at = -math.inf
+        self._lost = False
 
     async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
         """Read one row."""
         try:
             if not self.waits:
-                return self._reader.read_one(keys, now_us)
+                row = self._reader.read_one(keys, now_us)
+                if _nothing_in(row.status):
+                    self._refuse_lost()
+                return row
             async with asyncio.timeout(seconds):
-                return await self._reader.read_one_async(keys, now_us)
+                row = await self._reader.read_one_async(keys, now_us)
+                if _nothing_in(row.status):
+                    await asyncio.to_thread(self._refuse_lost)
+                return row
         except TimeoutError as error:
             raise ReadFailed("no answer in time", store=True) from error
         except (KnownatError, OSError) as error:
@@ -74,9 +87,20 @@ class PackedFeatures:
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows."""
         try:
-            return self._reader.read(keys, now_us)
+            found = self._reader.read(keys, now_us)
+            if all(map(_nothing_in, found.status.values())):
+                self._refuse_lost()
         except (KnownatError, OSError) as error:
             raise _failed(error) from error
+        return found
+
+    def _refuse_lost(self) -> None:
+        """Tell entities that have no rows from a store that has lost everybody's."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_AGAIN_SECONDS:
+            self._looked_at, self._lost = now, self._reader.lost()
+        if self._lost:
+            raise ReadFailed("the store has lost its rows", store=True)
 
 
 class ThreadedFeatures:
@@ -120,6 +144,10 @@ def features_of(plan: ReadPlan, reader: FeatureReader, lane: Lane) -> Features:
     if isinstance(reader, PackedReader):
         return PackedFeatures(reader)
     return ThreadedFeatures(plan, reader, lane)
+
+
+def _nothing_in(statuses: Iterable[Status]) -> bool:
+    return all(status is Status.NOT_FOUND for status in statuses)
 
 
 def _failed(error: Exception) -> ReadFailed:

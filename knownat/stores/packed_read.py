@@ -125,6 +125,20 @@ class PackedReader:
         self.waits = store.waits
         """Whether a read may wait for another process, so that an event loop must not be in its way."""
 
+    def lost(self) -> bool:
+        """Tell whether the store holds no view's rows any more, as a Redis that was restarted empty.
+
+        Raises
+        ------
+        StoreUnavailable
+            If there is no answer.
+        """
+        names = [view.rows.name for view in self._views]
+        # A view that was filled has a watermark for good, and one that was only pushed to a schema.
+        return bool(names) and not any(
+            self._store.watermark(name) is not None or self._store.schemas(name) for name in names
+        )
+
     def read_one(self, keys: Mapping[str, object], now_us: int) -> OneRow:
         """Read one entity row, ttl measured at ``now_us``, without numpy's overhead."""
         asked = self._keys(keys)

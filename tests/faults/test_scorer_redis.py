@@ -53,6 +53,12 @@ def until(client, wanted):
         time.sleep(0.01)
 
 
+def until_connected(client):
+    """Ask until the store answers, so that what follows is the answer of an empty one."""
+    while "lost its rows" not in client.get("/health/ready").text:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("policy", "during"),
     [("refuse", "store_unavailable"), ("nulls", "unavailable"), ("last_known", "last_known")],
@@ -79,13 +85,16 @@ def test_every_reply_is_honest_and_the_store_is_taken_up_again(tmp_path, redis, 
         ready = client.get("/health/ready").status_code
 
         redis.start()
-        until(client, {"not_found"})
+        until_connected(client)
+        emptied = {status for _ in range(scale(20, 2_000)) for status in statuses(client)}
+        lost = client.get("/health/ready").json()["store"][MODEL]
         filled(made, redis)
         until(client, {"present"})
         again = [ask(client, c).json()["predictions"][0]["score"] for c in CUSTOMERS]
 
-    assert paused == killed == {during}
+    assert paused == killed == emptied == {during}
     assert (live, ready) == (200, 503)
+    assert lost == "not readable: the store has lost its rows"
     assert again == scores
     served = read_release(made.workspace.releases / MODEL / "1")
     assert scores == pytest.approx(expected(made, served, CUSTOMERS), abs=1e-12)
