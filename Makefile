@@ -13,10 +13,10 @@ export DO_NOT_TRACK := 1
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env spark demo test soak bench check format lock doctor clean
+.PHONY: help env spark demo flights-table test soak bench check format lock doctor clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 env: $(STAMP) ## Install the pinned, hashed packages into .venv
 
@@ -33,6 +33,9 @@ spark: env ## Add the Spark engine (430 MB; needs Java 17)
 
 demo: env ## The whole way on real flights: features, training, a served day, a drift report
 	$(BIN)/python -m tests.loop.demo
+
+flights-table: env ## How well the flights can be told, honestly and by leaking; eight CPU minutes
+	$(BIN)/python -m tests.loop.flights_table
 
 check: env ## Lint, format, layers and types
 	$(BIN)/ruff check .
