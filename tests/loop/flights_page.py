@@ -131,7 +131,8 @@ def _months(found: Found) -> Iterator[str]:
 
 def draw_rows(found: Found) -> str:
     """Draw a bar a model, with the interval of its AUC."""
-    bars = [Bar(words, **found["rows"][name]["auc"]) for name, words in SHORT.items()]
+    aucs = {words: found["rows"][name]["auc"] for name, words in SHORT.items()}
+    bars = [Bar(words, auc["value"], auc["low"], auc["high"]) for words, auc in aucs.items()]
     return draw_bars(
         bars,
         label="AUC of each model on October to December, with its 95 % interval",
