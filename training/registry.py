@@ -28,7 +28,7 @@ from training.curves import draw_release, learning_of
 from training.versions import list_releases
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric, Param
+    from mlflow.entities import DatasetInput, Metric, Param, Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
@@ -73,6 +73,9 @@ class Registry:
         known = {version.tags.get(_DIGEST): version for version in self._versions(model)}
         if release.digest in known:
             return str(known[release.digest].version)
+        for half in self._runs_of(release):
+            # Of a process that was killed while it recorded: no version was made of it.
+            self._client.delete_run(half)
         run = self._log_run(release)
         tags = {
             _DIGEST: release.digest,
@@ -112,6 +115,19 @@ class Registry:
         """List the release versions recorded of a model, oldest first."""
         found = sorted(self._versions(model), key=lambda version: int(version.version))
         return [str(version.tags[_VERSION]) for version in found]
+
+    def unfinished(self, model: str) -> list[str]:
+        """Name the releases whose recording was begun and neither ended nor taken back."""
+        runs = self._runs(model, "attributes.status = 'RUNNING'")
+        return [run.data.tags[_VERSION] for run in runs]
+
+    def _runs_of(self, release: Release) -> list[str]:
+        runs = self._runs(release.manifest.model, f"tags.`{_DIGEST}` = '{release.digest}'")
+        return [str(run.info.run_id) for run in runs]
+
+    def _runs(self, model: str, wanted: str) -> "list[Run]":
+        found = self._client.get_experiment_by_name(model)
+        return list(self._client.search_runs([found.experiment_id], wanted)) if found else []
 
     def _versions(self, model: str) -> "list[ModelVersion]":
         return list(self._client.search_model_versions(f"name = '{model}'"))

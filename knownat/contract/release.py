@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from knownat.contract.model_spec import ModelSpec
 from knownat.contract.read_plan import ReadPlan
 from knownat.contract.schema import FeatureSchema
+from knownat.contract.staging import stage_folder
 from knownat.errors import ReleaseError
 
 MANIFEST = "manifest.json"
@@ -172,13 +172,8 @@ def stage_release(folder: Path) -> Iterator[Path]:
 
     Call :func:`publish_release` inside the block, with the filled folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
-    staged.mkdir()
-    try:
+    with stage_folder(folder) as staged:
         yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def publish_release(staged: Path, folder: Path, manifest: Mapping[str, object]) -> Release:

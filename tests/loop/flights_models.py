@@ -162,5 +162,5 @@ def _asked_at(lead: str) -> Variant:
 def _share_tables(workspace: Workspace, other: Workspace) -> None:
     """Give a variant with the same pipelines the tables that were built, as links to the same bytes."""
     shutil.rmtree(other.data, ignore_errors=True)
-    ignored = shutil.ignore_patterns("registry.db*", "online_rows*")
+    ignored = shutil.ignore_patterns("registry*", "online_rows*")
     shutil.copytree(workspace.data, other.data, copy_function=os.link, ignore=ignored)
