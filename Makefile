@@ -34,7 +34,7 @@ spark: env ## Add the Spark engine (430 MB; needs Java 17)
 demo: env ## The whole way on real flights: features, training, a served day, a drift report
 	$(BIN)/python -m tests.loop.demo
 
-flights-table: env ## How well the flights can be told, honestly and by leaking; eight CPU minutes
+flights-table: env ## How well the flights can be told, honestly and by leaking; ten CPU minutes
 	$(BIN)/python -m tests.loop.flights_table
 
 check: env ## Lint, format, layers and types

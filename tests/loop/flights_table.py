@@ -1,6 +1,6 @@
 """How well the flights can be told, honestly and otherwise, in one table: ``make flights-table``.
 
-Trains every model of the table anew (about eight CPU minutes), below ``build/flights-table``, each in
+Trains every model of the table anew (about ten CPU minutes), below ``build/flights-table``, each in
 a process of its own. Writes ``docs/flights-table.json``, its drawings, and ``docs/reference/flights.md``.
 The exit code is 1 if an AUC is not within .005 of what it is known to be. A run that was stopped is
 taken up where it was: ``--again`` starts anew.
@@ -24,7 +24,7 @@ from rich.console import Console
 from knownat.contract.workspace import Workspace
 from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo
-from tests.loop.flights_models import judge_at, judge_honest, judge_leaking
+from tests.loop.flights_models import judge_at, judge_fooled, judge_honest, judge_leaking
 from tests.loop.flights_page import LEADS, draw_leads, draw_rows, off_by_more, page, print_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,8 @@ def merge(parts: list[Mapping[str, Any]]) -> Found:
 
 def _judges() -> dict[str, Callable[..., Mapping[str, object]]]:
     others = {f"lead-{lead.replace(' ', '-').lower()}": partial(judge_at, lead=lead) for lead in LEADS}
-    return {"honest": judge_honest, "leaking": partial(judge_leaking, leaky=DOCS / "leaky"), **others}
+    leaking = partial(judge_leaking, leaky=DOCS / "leaky")
+    return {"honest": judge_honest, "fooled": judge_fooled, "leaking": leaking, **others}
 
 
 def _judged(name: str, judge: Callable[..., Mapping[str, object]]) -> Mapping[str, Any]:
