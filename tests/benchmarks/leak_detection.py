@@ -1,28 +1,31 @@
 """How weak a leak may be and still be caught: ``python -m tests.benchmarks.leak_detection``.
 
-In generated histories a column tells the answer in a share of its rows, and elsewhere only what was
-known. The share is swept down to nothing. Writes ``docs/leak-detection.json`` and ``.svg``.
+In generated histories each of four columns leaks a share of the answers, and says nothing of the
+others. The share is swept down to nothing. Writes ``docs/leak-detection.json`` and ``.svg``.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from knownat.contract.model_spec import read_spec
+from knownat.contract.model_spec import ModelSpec, read_spec
+from knownat.contract.workspace import Workspace
 from knownat.scoring.metrics import auc
 from knownat.stores.pipelines import build_features
-from tests.training.histories import join_with_evidence, write_history
+from tests.training.histories import LEAKS, join_with_evidence, write_history
 from training.dataset import lay_out
 from training.drawing import Line, draw_lines
 from training.examples import read_examples
-from training.future import choose_instants, probe_future
+from training.future import FutureEvidence, choose_instants, probe_future
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect
 
@@ -34,6 +37,7 @@ STRENGTHS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0)
 class Caught:
     """Of histories with a leak of one strength: shares that were caught, and how well the column ranks."""
 
+    leak: str
     strength: float
     histories: int
     future_test: float
@@ -58,71 +62,76 @@ def main() -> None:
     console = Console(stderr=True)
     found: list[Caught] = []
     for strength in STRENGTHS:
-        found.append(_sweep(strength, wanted, console))
+        found += _sweep(strength, wanted, console)
         # After each, so that a sweep that is stopped has not been for nothing.
         (DOCS / "leak-detection.json").write_text(json.dumps([asdict(f) for f in found], indent=1) + "\n")
         (DOCS / "leak-detection.svg").write_text(_draw(found))
-    shown = Table("rows that leak", "AUC alone", "future test, 2 instants", "8 instants", "suspicions")
-    for each in found:
+    shown = Table("leak", "answers that leak", "AUC alone", "2 instants", "8 instants", "suspicions")
+    for each in sorted(found, key=lambda each: each.leak):
         shares = (each.future_test, each.future_test_often, each.suspicion)
-        shown.add_row(f"{each.strength:.1%}", f"{each.auc:.3f}", *(f"{share:.1%}" for share in shares))
+        shown.add_row(
+            each.leak, f"{each.strength:.1%}", f"{each.auc:.3f}", *(f"{share:.0%}" for share in shares)
+        )
     Console().print(shown)
 
 
-def _sweep(strength: float, histories: int, console: Console) -> Caught:
-    label = f"{strength:.1%} of rows leak"
+def _sweep(strength: float, histories: int, console: Console) -> list[Caught]:
+    label = f"{strength:.1%} of the answers leak"
     results = [_try(s, strength) for s in track(range(histories), label, console=console, transient=True)]
-    return Caught(
-        strength,
-        histories,
-        *(
-            sum(getattr(r, what) for r in results) / histories
-            for what in ("future", "often", "suspected", "auc")
-        ),
-    )
+    fields = ("future", "often", "suspected", "auc")
+    return [
+        Caught(
+            leak,
+            strength,
+            histories,
+            *(sum(getattr(result[leak], field) for result in results) / histories for field in fields),
+        )
+        for leak in LEAKS
+    ]
 
 
-def _try(seed: int, strength: float) -> _One:
+def _try(seed: int, strength: float) -> dict[str, _One]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = write_history(Path(folder), seed=5_000 + seed, strength=strength)
         build_features(workspace.repo)
         spec = read_spec(workspace.model_file("outcome"))
         asked = read_examples(workspace, spec)
         often = spec.model_copy(update={"leaks": spec.leaks.model_copy(update={"instants": 8})})
-        instants = choose_instants(asked, often)
         future = probe_future(
             workspace,
             spec,
             asked,
-            instants=instants,
-            join=lambda world, questions: join_with_evidence(world, questions, ["future_label"]).frame,
+            instants=choose_instants(asked, often),
+            join=lambda world, questions: join_with_evidence(world, questions, LEAKS).frame,
             report=lambda _: None,
         )
-        moved = [any("future_label" in m.where for m in evidence.moved) for evidence in future]
-        examples = keep_answered(asked, spec.time)
-        joined = join_with_evidence(workspace, examples, ["honest", "future_label"])
+        return {leak: _judge(workspace, spec, asked, future, leak) for leak in LEAKS}
+
+
+def _judge(
+    workspace: Workspace, spec: ModelSpec, asked: pa.Table, future: Sequence[FutureEvidence], leak: str
+) -> _One:
+    moved = [any(leak in each.where for each in evidence.moved) for evidence in future]
+    examples = keep_answered(asked, spec.time)
+    joined = join_with_evidence(workspace, examples, ["honest", leak])
     fold, labels = split_by_time(examples, spec), examples["label"].to_numpy()
     data = lay_out(joined.frame, joined.plan.output_columns, labels=labels, fold=fold)
-    leak = np.nan_to_num(data.matrix[:, data.schema.names.index("future_label__leak")], nan=0.5)
-    return _One(
-        any(moved[:2]),
-        any(moved),
-        bool(suspect(spec, joined, data, asked)),
-        auc(labels, leak),
-    )
+    column = data.matrix[:, data.schema.names.index(f"{leak}__leak")]
+    alone = auc(labels, np.nan_to_num(column, nan=0.0))
+    return _One(any(moved[:2]), any(moved), bool(suspect(spec, joined, data, asked)), alone)
 
 
 def _draw(found: list[Caught]) -> str:
     leaking = [each for each in found if each.strength]
-    lines = [
-        Line("future test, 2 instants", [(each.strength, each.future_test) for each in leaking]),
-        Line("future test, 8 instants", [(each.strength, each.future_test_often) for each in leaking]),
-        Line("suspicions alone", [(each.strength, each.suspicion) for each in leaking], dashed=True),
-    ]
+    caught = {
+        leak: [(each.strength, each.future_test) for each in leaking if each.leak == leak] for leak in LEAKS
+    }
+    lines = [Line(leak.replace("_", " "), points) for leak, points in caught.items()]
+    suspected = [(each.strength, each.suspicion) for each in leaking if each.leak == LEAKS[0]]
     return draw_lines(
-        lines,
-        label="Share of generated histories in which a leak was caught, against the share of rows that leak",
-        x_title="share of rows that tell the answer",
+        [*lines, Line("future label, by suspicion", suspected, dashed=True)],
+        label="Share of histories in which a leak was caught, against the share of answers that leak",
+        x_title="share of the answers that leak (logarithmic)",
         y_title="share of histories caught",
         log_x=True,
         y_range=(0.0, 1.0),

@@ -118,7 +118,7 @@ def test_a_promotion_killed_before_any_operation_on_a_file_leaves_whole_versions
     made = read_release(template[0].releases / MODEL / "1")
     operations = publish(workspace, made)[-1]
     # The last ones decide what serves.
-    for dies_at in range(operations) if SOAKING else [operations - 2]:
+    for dies_at in range(0, operations, 4) if SOAKING else [operations - 2]:
         home = shutil.copytree(template[0].home, tmp_path / f"killed_at_{dies_at}")
         copy = Workspace.at(home / "feature_repo")
         child, told = started(publish_and_promote, copy.repo, made.path, dies_at)
