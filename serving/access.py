@@ -4,25 +4,45 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from knownat.clock import Clock
+from knownat.clock import Clock, to_us
 from knownat.errors import ConfigError
 from serving.errors import Forbidden, TooManyRequests, Unauthenticated
-from serving.keys import ApiKey, Scope, key_id, read_keys
+from serving.keys import ApiKey, Scope, hash_of, read_keys
 
 _logger = logging.getLogger(__name__)
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+_ALWAYS = 1 << 63
+
+
+class _Door(NamedTuple):
+    """What one key opens, and until when."""
+
+    id: str
+    scopes: frozenset[Scope]
+    until_us: int
+    requests_per_second: float | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> "_Door":
+        until_us = _ALWAYS if key.not_after is None else to_us(key.not_after)
+        return cls(key.id, key.scopes, until_us if key.revoked_at is None else 0, key.requests_per_second)
+
 
 class Access:
-    """The keys of one installation, read again when their file changes; without a file everyone may call."""
+    """The keys of one installation, read again when their file changes; without a file everyone may call.
+
+    A key is looked up by its hash. How long that takes may tell of the hash, and from a hash no key is found.
+    """
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._path = path
         self._clock = clock
         self._stamp: tuple[int, int] | None = None
-        self._keys: Mapping[str, ApiKey] = {}
+        self._doors: Mapping[str, _Door] = {}
         self._spent: dict[str, tuple[int, float]] = {}
         self.problem: str | None = None
         """Why the file, as it is now, was not taken."""
@@ -33,7 +53,7 @@ class Access:
     def usable_keys(self) -> int:
         """Count the keys that open something now."""
         now_us = self._clock.now_us()
-        return sum(key.usable(now_us) for key in self._keys.values())
+        return sum(now_us < door.until_us for door in self._doors.values())
 
     def refresh(self) -> bool:
         """Read the keys again if their file changed; return whether it had.
@@ -55,7 +75,7 @@ class Access:
             return "; ".join(error.problems)
         if not ring.keys:
             return "it holds no keys, or is not there any more"
-        self._keys = ring.by_id()
+        self._doors = {key.sha256: _Door.of(key) for key in ring.keys}
         return None
 
     def admit(self, headers: Headers, scope: Scope) -> None:
@@ -72,16 +92,13 @@ class Access:
         """
         if self._path is None:
             return
-        text = _key_in(headers)
-        key = self._keys.get(key_id(text))
-        # A key that is unknown takes as long as one that is wrong.
-        good = (key or _NOBODY).opened_by(text)
-        if key is None or not good or not key.usable(self._clock.now_us()):
+        door = self._doors.get(hash_of(_key_in(headers)))
+        if door is None or self._clock.now_us() >= door.until_us:
             raise Unauthenticated("This needs a key that is good: 'Authorization: Bearer KEY'.")
-        if scope not in key.scopes:
+        if scope not in door.scopes:
             raise Forbidden(f"This key may not do this; it needs the scope '{scope}'.")
-        if key.requests_per_second is not None:
-            self._spend(key.id, key.requests_per_second)
+        if door.requests_per_second is not None:
+            self._spend(door.id, door.requests_per_second)
 
     def _spend(self, identity: str, most: float) -> None:
         second = time.monotonic_ns() // 1_000_000_000
@@ -93,9 +110,6 @@ class Access:
         self._spent[identity] = (second, spent)
 
 
-_NOBODY = ApiKey.model_construct(sha256="0" * 64)
-
-
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
@@ -105,10 +119,10 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_ino)
 
 
-def _key_in(headers: Headers) -> str:
+def _key_in(headers: Headers) -> bytes:
     for name, value in headers:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip().decode("latin-1")
+            return value[7:].strip()
         if name == b"x-api-key":
-            return value.decode("latin-1")
-    return ""
+            return value
+    return b""

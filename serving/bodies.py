@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+import types
+from collections.abc import Awaitable, Coroutine, Generator, Iterable
+from typing import Any
 
 import msgspec
 from starlette.types import Message, Receive
@@ -39,12 +41,32 @@ class Bodies:
         ClientGone
             If the client goes away before its end.
         """
+        first = receive()
+        # Nearly every body comes with its head: what must be done for one that does not is not done for it.
+        if isinstance(first, Coroutine):
+            try:
+                pending = first.send(None)
+            except StopIteration as arrived:
+                message: Message = arrived.value
+                body: bytes = message.get("body", b"")
+                if message["type"] == "http.request" and not message.get("more_body"):
+                    if len(body) > self._most_bytes:
+                        raise _too_large(self._most_bytes) from None
+                    return body
+                first = _given(message)
+            else:
+                first = _go_on(first, pending)
+        return await self._wait_for(headers, first, receive)
+
+    async def _wait_for(
+        self, headers: Iterable[tuple[bytes, bytes]], first: Awaitable[Message], receive: Receive
+    ) -> bytes:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a body is received by a task")
         self.arriving[task] = time.monotonic()
         try:
-            message = await receive()
+            message = await first
             body: bytes = message.get("body", b"")
             if message.get("more_body") or len(body) > self._most_bytes:
                 return await self._rest(headers, message, receive)
@@ -105,6 +127,26 @@ def parse_json(body: bytes) -> dict[str, object]:
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.")
     return document
+
+
+async def _given(message: Message) -> Message:
+    return message
+
+
+@types.coroutine
+def _go_on(begun: Coroutine[Any, Any, Message], pending: Any) -> Generator[Any, Any, Message]:
+    """Await a coroutine whose first step was taken, and which waits for ``pending``."""
+    try:
+        while True:
+            try:
+                sent = yield pending
+            except BaseException as error:  # noqa: BLE001 (a cancellation is the coroutine's to see)
+                pending = begun.throw(error)
+            else:
+                pending = begun.send(sent)
+    except StopIteration as done:
+        message: Message = done.value
+        return message
 
 
 def _too_large(limit: int) -> BodyTooLarge:

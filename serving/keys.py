@@ -60,7 +60,7 @@ class ApiKey(_Frozen):
 
     def opened_by(self, text: str) -> bool:
         """Whether this is the key, in the same time for any text."""
-        return hmac.compare_digest(_hash(text), self.sha256)
+        return hmac.compare_digest(hash_of(text.encode("utf-8", "surrogatepass")), self.sha256)
 
 
 class KeyRing(_Frozen):
@@ -72,6 +72,11 @@ class KeyRing(_Frozen):
     def by_id(self) -> dict[str, ApiKey]:
         """Return the keys by their ids."""
         return {key.id: key for key in self.keys}
+
+
+def hash_of(text: bytes) -> str:
+    """Hash a key's text, as the file keeps it."""
+    return hashlib.sha256(text).hexdigest()
 
 
 def key_id(text: str) -> str:
@@ -126,7 +131,7 @@ def add_key(
         made = ApiKey(
             id=identity,
             name=name,
-            sha256=_hash(text),
+            sha256=hash_of(text.encode()),
             scopes=scopes,
             created_at=now,
             not_after=None if days is None else now + timedelta(days=days),
@@ -194,7 +199,3 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

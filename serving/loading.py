@@ -1,5 +1,6 @@
 """Make a release ready to answer, after another process has survived loading it."""
 
+import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,12 @@ OpenReader = Callable[[ReadPlan], FeatureReader]
 _READ_SECONDS = 10.0
 
 
+def request_ids() -> Callable[[], str]:
+    """Return what names requests that came without a name: random for a process, then counted on."""
+    numbers = itertools.count(secrets.randbits(63))
+    return lambda: f"{next(numbers):016x}"
+
+
 @dataclass(frozen=True)
 class ReleaseLoader:
     """Loads releases below a folder, with their features and their log."""
@@ -34,6 +41,7 @@ class ReleaseLoader:
     pseudonyms: Pseudonyms | None = None
     """What keys are hashed with where a model declares them pseudonymous."""
     reading: Lane = field(default_factory=lambda: Lane("read", deadline=_READ_SECONDS))
+    new_id: Callable[[], str] = field(default_factory=request_ids)
 
     def __call__(self, model: str, deployed: Deployed) -> ServedModel:
         """Load the version whose manifest has the deployed digest.
@@ -65,11 +73,6 @@ class ReleaseLoader:
             scorer=Scorer.load(release),
             features=features_of(plan, self.open_reader(plan), self.reading),
             log=self.book.predictions(model, deployed.version, prediction_schema(plan, hidden)),
-            new_id=new_request_id,
+            new_id=self.new_id,
             pseudonyms=self.pseudonyms,
         )
-
-
-def new_request_id() -> str:
-    """Name a request that came without a name of its own."""
-    return secrets.token_hex(8)

@@ -28,6 +28,7 @@ from serving.questions import Question
 from serving.responses import JSON_HEADER, send_error
 from serving.served import ServedModel
 from serving.shadows import Shadows
+from serving.wire import send_whole
 
 PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/predict")
 ROUTE = "predict"
@@ -83,9 +84,7 @@ class PredictRoute:
             self.metrics.observe_request(ROUTE, name, 499)
             return
         self.metrics.observe_request(ROUTE, name, 200)
-        headers = [JSON_HEADER, (b"content-length", b"%d" % len(content)), *model.sunset_headers]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send_whole(scope, send, (JSON_HEADER, *model.sunset_headers), content)
         if lineup.shadows and role is not Role.PINNED:
             self.shadows.offer(lineup, question, moment)
 

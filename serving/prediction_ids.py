@@ -25,13 +25,18 @@ class PredictionIds:
     """Issues ids for one process and recognises those of every process with the same key."""
 
     def __init__(self, key: bytes, writer: str) -> None:
-        self._key = key
+        # Copied for each id: the key is hashed once.
+        self._keyed = blake2s(key=key, digest_size=_TAG_BYTES)
         self._writer = writer
         self._numbers = itertools.count()
 
     def issue(self, model: str, rows: int) -> list[str]:
         """Make new ids, never the same twice."""
-        return [self._signed(f"{model}.{self._writer}{next(self._numbers):010x}") for _ in range(rows)]
+        return [self.issue_one(model) for _ in range(rows)]
+
+    def issue_one(self, model: str) -> str:
+        """Make one new id."""
+        return self._signed(f"{model}.{self._writer}{next(self._numbers):010x}")
 
     def knows(self, prediction_id: str) -> bool:
         """Whether the id was issued with this key."""
@@ -41,8 +46,9 @@ class PredictionIds:
         return hmac.compare_digest(self._signed(body), prediction_id)
 
     def _signed(self, body: str) -> str:
-        tag = blake2s(body.encode("ascii"), key=self._key, digest_size=_TAG_BYTES).hexdigest()
-        return f"{body}.{tag}"
+        keyed = self._keyed.copy()
+        keyed.update(body.encode("ascii"))
+        return f"{body}.{keyed.hexdigest()}"
 
 
 def open_prediction_ids(root: Path, writer: str) -> PredictionIds:

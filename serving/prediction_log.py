@@ -86,18 +86,16 @@ class RowLog:
         try:
             frames = b"".join([frame(self._codec.encode(row)) for row in rows])
         except LogError as error:
-            _logger.warning("%s: %s", self.folder, error)
-            with self._lock:
-                return self._drop(len(rows), _MISFIT)
-        with self._lock:
-            try:
-                self._current().append(frames)
-            except OSError as error:
-                return self._drop(len(rows), _reason(error))
-            self._dirty = True
-            self._written += len(rows)
-            self.problem = None
-        return None
+            return self._refuse(len(rows), error)
+        return self._write(frames, len(rows))
+
+    def append_one(self, row: Sequence[object]) -> str | None:
+        """Write one row, or give the reason."""
+        try:
+            framed = frame(self._codec.encode(row))
+        except LogError as error:
+            return self._refuse(1, error)
+        return self._write(framed, 1)
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""
@@ -122,6 +120,22 @@ class RowLog:
         with self._lock:
             if self._journal is not None and time.monotonic() - self._opened_at >= seconds:
                 self._finish()
+
+    def _write(self, frames: bytes, rows: int) -> str | None:
+        with self._lock:
+            try:
+                self._current().append(frames)
+            except OSError as error:
+                return self._drop(rows, _reason(error))
+            self._dirty = True
+            self._written += rows
+            self.problem = None
+        return None
+
+    def _refuse(self, rows: int, error: LogError) -> str:
+        _logger.warning("%s: %s", self.folder, error)
+        with self._lock:
+            return self._drop(rows, _MISFIT)
 
     def _current(self) -> JournalWriter:
         journal = self._journal

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,8 +22,7 @@ from serving.served import ServedModel
 encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When a question was asked: the time it is answered for, and a stopwatch's start."""
 
     now_us: int
@@ -71,7 +71,7 @@ class Answering:
         inputs = model.inputs_at(question.inputs, now_us)
         scored = model.scorer.score_one(row.values, inputs)
         (score,) = scored.scores
-        (prediction_id,) = self.ids.issue(model.name, 1)
+        prediction_id = self.ids.issue_one(model.name)
         degraded = row.status != model.all_present
         elapsed_us = moment.elapsed_us
         logged = model.log_rows.one(
@@ -82,7 +82,7 @@ class Answering:
             row=row,
             made=scored.made,
         )
-        model.log.append((logged,))
+        model.log.append_one(logged)
         model.tally.add(now_us, row.event_us, row.status, degraded=degraded)
         model.tally.observe(elapsed_us)
         views = _views(model, row.event_us, row.status, now_us)

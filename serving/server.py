@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from serving.health import Drain
 from serving.pressure import Pressure
+from serving.wire import WholeAnswers
 
 _LAST_REQUESTS_SECONDS = 30
 
@@ -65,6 +66,7 @@ def _config(app: ASGIApp, *, lifespan: str) -> uvicorn.Config:
         app,
         access_log=False,
         log_config=None,
+        http=WholeAnswers,
         ws="none",
         server_header=False,
         lifespan="on" if lifespan == "on" else "off",

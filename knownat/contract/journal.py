@@ -72,22 +72,26 @@ class RowCodec:
         LogError
             If a value is not of its column's type, or a required one is null.
         """
-        slots: list[Any] = list(row)
-        nulls, texts = self._no_nulls, []
         try:
-            if None in slots:
-                nulls = self._take_nulls(slots)
-            for position in self._texts_at:
-                if (value := slots[position]) is not None:
-                    texts.append(text := str.encode(value))
-                    slots[position] = len(text)
-                else:
-                    slots[position] = 0
-            for position in self._truths_at:
-                slots[position] = _as_truth(slots[position])
-            return self._fixed.pack(nulls, *slots) + b"".join(texts)
-        except (struct.error, TypeError, ValueError, OverflowError, IndexError) as error:
-            raise LogError(f"A row does not fit the log's schema: {self._misfit(row)}.") from error
+            return self._pack(list(row), self._no_nulls)
+        except (struct.error, TypeError, ValueError, OverflowError, IndexError):
+            # Most often because of a null: to look for one in every row would cost as much as to pack it.
+            try:
+                slots = list(row)
+                return self._pack(slots, self._take_nulls(slots))
+            except (struct.error, TypeError, ValueError, OverflowError, IndexError) as error:
+                raise LogError(f"A row does not fit the log's schema: {self._misfit(row)}.") from error
+
+    def _pack(self, slots: list[Any], nulls: bytes) -> bytes:
+        texts = []
+        for position in self._texts_at:
+            texts.append(text := str.encode(slots[position]))
+            slots[position] = len(text)
+        for position in self._truths_at:
+            # The packer would take anything.
+            if type(slots[position]) is not bool:
+                raise TypeError("a value of another type where a truth belongs")
+        return self._fixed.pack(nulls, *slots) + b"".join(texts)
 
     def _take_nulls(self, slots: list[Any]) -> bytes:
         """Put something that packs where a value is missing; return the bitmap of the missing."""
@@ -95,8 +99,7 @@ class RowCodec:
         for position, value in enumerate(slots):
             if value is None:
                 nulls |= 1 << position
-                if self._codes[position] != "I":
-                    slots[position] = False
+                slots[position] = "" if self._codes[position] == "I" else False
         if nulls & self._required:
             raise TypeError("a null where a value is required")
         return nulls.to_bytes(self._bitmap, "little")
@@ -147,13 +150,6 @@ class RowCodec:
         return "text that is not valid Unicode"
 
 
-def _as_truth(value: object) -> bool:
-    # The packer would take anything.
-    if not isinstance(value, bool):
-        raise TypeError("a value of another type where a truth belongs")
-    return value
-
-
 def _fits(field: pa.Field, value: object) -> bool:
     if value is None:
         return bool(field.nullable)
@@ -170,9 +166,9 @@ def _fits(field: pa.Field, value: object) -> bool:
 
 def frame(payload: bytes) -> bytes:
     """Put length and checksum before a payload."""
-    length = _LENGTH.pack(len(payload))
+    length = len(payload)
     # The length is part of the checksum, so a tail of zeros is not a valid empty record.
-    return length + _LENGTH.pack(zlib.crc32(payload, zlib.crc32(length))) + payload
+    return _FRAME.pack(length, zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length)))) + payload
 
 
 class JournalWriter:

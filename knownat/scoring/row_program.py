@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from knownat.contract.read_plan import ReadPlan
 from knownat.contract.schema import Column, FeatureSchema
@@ -26,8 +26,7 @@ _NUMBERS = _WHOLE | {"float64", "float32"}
 Convert = Callable[[object], float]
 
 
-@dataclass(frozen=True)
-class ScoredRow:
+class ScoredRow(NamedTuple):
     """One row's scores, one an output of the model, and what the on-demand views made for it."""
 
     scores: list[float]

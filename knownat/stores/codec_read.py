@@ -21,6 +21,9 @@ Stored = tuple[Any, ...]
 Taken = slice | npt.NDArray[np.intp]
 Late = Callable[[bytes, Stored], object]
 
+DecodedRow = tuple[list[object], int, int]
+"""A row's values, and its event and created time in UTC microseconds."""
+
 Codes = Mapping[str, Mapping[bytes, float]]
 """Per text feature, the number that stands for each known category in a matrix."""
 
@@ -57,6 +60,7 @@ class RowDecoder:
                 self._late.append((position, _moment(_FIRST_VALUE + place)))
             else:
                 picks[position] = _FIRST_VALUE + place
+        self._unpack = self.layout.fixed.unpack_from
         self._pick = _picker(picks)
         self._texts = [found for found in self._found if found[2].dtype not in FIXED]
         self._blocks = [block for dtype in self.layout.groups for block in self._block(dtype)]
@@ -70,8 +74,12 @@ class RowDecoder:
         return [(dtype, _taken([p for p, _ in some]), _taken([c for _, c in some]))] if some else []
 
     def values(self, row: bytes) -> list[object]:
+        """Decode the values of one row whose check was verified."""
+        return self.one(row)[0]
+
+    def one(self, row: bytes) -> DecodedRow:
         """Decode one row whose check was verified; a null is None."""
-        stored = self.layout.fixed.unpack_from(row)
+        stored = self._unpack(row)
         values = list(self._pick(stored))
         for position, read in self._late:
             values[position] = read(row, stored)
@@ -79,7 +87,7 @@ class RowDecoder:
         if nulls != self._no_nulls:
             for position in self._null_positions(nulls):
                 values[position] = None
-        return values
+        return values, stored[1] - BIAS, stored[2] - BIAS
 
     def _null_positions(self, nulls: bytes) -> tuple[int, ...]:
         if (known := self._patterns.get(nulls)) is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from knownat.errors import StoreFull, StoreUnavailable
+from knownat.errors import OnlineStoreError, StoreFull, StoreUnavailable
 from knownat.stores.codec import BIAS, RowSchema, outranks
 from knownat.stores.row_keys import ViewName, project_prefix
 from knownat.stores.rows import Stored
@@ -161,14 +161,17 @@ class LmdbRows:
         self._writing.release()
 
     def _reading(self, ask: Callable[[Any], Answer], table: Any) -> Answer:
-        with self._map, self._named("read"):
+        with self._map:
             try:
                 with self._env.begin(db=table) as txn:
                     return ask(txn)
             except lmdb.MapResizedError:
-                self._env.set_mapsize(0)  # Another process let it grow: take the new size over.
-                with self._env.begin(db=table) as txn:
-                    return ask(txn)
+                with self._named("read"):
+                    self._env.set_mapsize(0)  # Another process let it grow: take the new size over.
+                    with self._env.begin(db=table) as txn:
+                        return ask(txn)
+            except lmdb.Error as error:
+                raise self._unusable("read", error) from error
 
     def _changing(self, change: Callable[[Any], Answer]) -> Answer:
         with self._writing, self._named("written"):
@@ -198,12 +201,15 @@ class LmdbRows:
         try:
             yield
         except lmdb.Error as error:
-            if error.code in _NO_ROOM or isinstance(error, lmdb.DiskError):
-                raise StoreFull(
-                    f"{self.path}: no room on the disk, or it failed ({error}). Nothing was written; what "
-                    "was stored is still there. Free some space and write again."
-                ) from error
-            raise StoreUnavailable(f"{self.path} cannot be {what}: {error}. Check the folder.") from error
+            raise self._unusable(what, error) from error
+
+    def _unusable(self, what: str, error: lmdb.Error) -> OnlineStoreError:
+        if error.code in _NO_ROOM or isinstance(error, lmdb.DiskError):
+            return StoreFull(
+                f"{self.path}: no room on the disk, or it failed ({error}). Nothing was written; what "
+                "was stored is still there. Free some space and write again."
+            )
+        return StoreUnavailable(f"{self.path} cannot be {what}: {error}. Check the folder.")
 
 
 def _under(txn: Any, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:

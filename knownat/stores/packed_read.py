@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
 from knownat.errors import BadKey
 from knownat.stores.codec import RowField, row_dtype
-from knownat.stores.codec_read import Codes, record_times, row_times
+from knownat.stores.codec_read import Codes, record_times
 from knownat.stores.plan_questions import Asked, Subject, ask, flat, rows_asked
 from knownat.stores.row_keys import ViewName, row_key
 from knownat.stores.rows import RowReads
@@ -30,8 +30,7 @@ Value = TypeVar("Value")
 Times = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class OneRow:
+class OneRow(NamedTuple):
     """One entity row as read: a value for each of the reader's columns, the rest by view."""
 
     values: list[object]
@@ -61,6 +60,7 @@ class _PlannedView:
         wanted = [RowField(feature.name, row_dtype(feature.dtype)) for feature in view.features]
         keys = {key.view_key: key.dtype for key in view.keys}
         self.rows = ViewRows(store, ViewName(project, view.stored_view), keys=keys, wanted=wanted)
+        self.prefix = self.rows.name.prefix
         asked_as = {key.view_key: key.request_key for key in view.keys}
         self.request_keys = tuple(asked_as[name] for name in self.rows.key_order)
         self.ttl_us = view.ttl_us
@@ -175,7 +175,7 @@ class PackedReader:
         except KeyError as error:
             raise BadKey(f"Key {error} is missing.") from error
         return [
-            None if (entity := entities[at]) is None else row_key(view.rows.name.prefix, entity)
+            None if (entity := entities[at]) is None else row_key(view.prefix, entity)
             for view, at in zip(self._views, self._subject_of, strict=True)
         ]
 
@@ -190,29 +190,30 @@ class PackedReader:
         )
 
     def _one(self, keys: list[bytes | None], found: list[bytes | None], now_us: int) -> OneRow:
-        one = OneRow([], [], [], [])
+        values: list[object] = []
+        events: list[int | None] = []
+        times: list[int | None] = []
+        states: list[Status] = []
         latest = now_us + CLOCK_SKEW_US
         rows = iter(found)
         for view, key in zip(self._views, keys, strict=True):
-            row = None if key is None else next(rows)
-            if key is None or row is None:
-                one.values.extend(view.nothing)
-                one.event_us.append(None)
-                one.created_us.append(None)
-                one.status.append(Status.NOT_FOUND)
+            if key is None or (row := next(rows)) is None:
+                values += view.nothing
+                events.append(None)
+                times.append(None)
+                states.append(STATUS[_NOT_FOUND])
                 continue
-            values = view.rows.one(key, row)
-            event, created = row_times(row)
-            status = Status.PRESENT
+            read, event, created = view.rows.one(key, row)
+            state = _PRESENT
             if event > latest or created > latest:
-                status = Status.NOT_YET
+                state = _NOT_YET
             elif event < view.oldest(now_us):
-                status = Status.EXPIRED
-            one.values.extend(values if status is Status.PRESENT else view.nothing)
-            one.event_us.append(event)
-            one.created_us.append(created)
-            one.status.append(status)
-        return one
+                state = _EXPIRED
+            values += read if state == _PRESENT else view.nothing
+            events.append(event)
+            times.append(created)
+            states.append(STATUS[state])
+        return OneRow(values, events, times, states)
 
     def _matrix(self, question: _Question, rows: list[bytes | None], now_us: int) -> FeatureMatrix:
         count, by_view = question.count, (len(self._views), question.count)

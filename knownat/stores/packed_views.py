@@ -9,7 +9,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from knownat.contract.read_plan import Status
 from knownat.errors import SchemaMismatch
 from knownat.stores.codec import RowSchema
-from knownat.stores.codec_read import record_times, row_times
+from knownat.stores.codec_read import record_times
 from knownat.stores.feast_values import value_maker
 from knownat.stores.row_keys import Entities, ViewName
 from knownat.stores.rows import RowReads
@@ -124,8 +124,7 @@ class ViewReader:
         return answer
 
     def _one(self, answer: Answer, key: bytes, row: bytes, oldest_us: int, latest_us: int) -> None:
-        values = self._rows.one(key, row)
-        event, created = row_times(row)
+        values, event, created = self._rows.one(key, row)
         answer.event_us[0] = event
         if event > latest_us or created > latest_us:
             answer.status[0] = Status.NOT_YET

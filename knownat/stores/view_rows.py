@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from knownat.errors import CorruptRow, SchemaMismatch, UnknownSchema
-from knownat.stores.codec import IDENTITY, VERSION, RowField, are_intact, is_intact, row_dtype
-from knownat.stores.codec_read import RowDecoder
+from knownat.stores.codec import IDENTITY, INTACT, VERSION, RowField, are_intact, is_intact, row_dtype
+from knownat.stores.codec_read import DecodedRow, RowDecoder
 from knownat.stores.row_keys import Entities, ViewName, entity_bytes, row_key
 from knownat.stores.rows import RowReads
 
@@ -53,7 +54,7 @@ class ViewRows:
         """Return the keys of many entities."""
         return entities.row_keys(self._prefix)
 
-    def one(self, key: bytes, row: bytes) -> list[object]:
+    def one(self, key: bytes, row: bytes) -> DecodedRow:
         """Check and decode one row.
 
         Raises
@@ -65,9 +66,12 @@ class ViewRows:
         SchemaMismatch
             If its schema has other keys, or a wanted feature as another type.
         """
-        if not is_intact(key, row):
+        if crc32(row, crc32(key, INTACT)) != INTACT:
             raise self._corrupt(1)
-        return self._decoder(row).values(row)
+        decoder = self._decoders.get(row[IDENTITY])
+        if decoder is None or row[0] != VERSION:
+            decoder = self._learn(row)
+        return decoder.one(row)
 
     def groups(self, keys: Sequence[bytes], answer: Sequence[bytes | None]) -> Iterator[RowGroup]:
         """Check what was found under these keys and yield it by schema. Raises the same as :meth:`one`."""

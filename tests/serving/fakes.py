@@ -28,7 +28,7 @@ from serving.access import Access
 from serving.app import Limits, Parts, create_apps
 from serving.health import Drain
 from serving.lanes import Lane
-from serving.loading import new_request_id
+from serving.loading import request_ids
 from serving.models import ServedModels
 from serving.prediction_ids import PredictionIds, open_prediction_ids
 from serving.prediction_log import LogBook
@@ -249,7 +249,7 @@ def build_service(
             scorer=scorer,
             features=features_of(PLAN, reader, reading),
             log=log,
-            new_id=new_request_id,
+            new_id=request_ids(),
         )
 
     deploy(root)

@@ -1,0 +1,1 @@
+"""Bounded traffic to a server on loopback, and what the server spends on it."""
