@@ -1,0 +1,213 @@
+"""What a prediction over HTTP costs a server: ``python -m tests.benchmarks.predict``.
+
+Each server answers for the same customers with the same model (20 features of three views, 500 trees of
+63 leaves) and all scores must be equal. Ours has log, metrics, ttl, keys and deadline on. The peers: what
+a team writes first, over Feast's stores; ``feast serve``, which gives the features only; MLflow's server and
+BentoML, which are sent the features and only predict. CPU is the whole process tree's for one
+request, the best of some turns taken in rotation; what Redis itself used is not in it.
+"""
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from knownat.clock import FileClock
+from tests.benchmarks.shop_world import (
+    PEERS,
+    ROOT,
+    World,
+    command_of,
+    make_world,
+    request_of,
+    scores_in,
+)
+from tests.benchmarks.table import Line, record
+from tests.load.clients import Target, ask
+from tests.load.processes import tree_cpu_seconds, tree_resident_mb
+from tests.serving.made_workspace import CUSTOMERS, NOW_US
+from tests.stores.packed.redis_server import RedisServer, free_port
+
+CONTENDERS = ("ours, LMDB", "ours, Redis", "naive, Redis", "naive, SQLite", "feast serve, Redis", "MLflow",
+              "BentoML")  # fmt: skip
+PEER = "naive, Redis"
+BATCHES, WORKERS, CONNECTIONS = (1, 10, 100, 1_000), (1, 2), (1, 8, 32)
+WORK = "prediction over HTTP, 20 features"
+_START_SECONDS = 300
+_TURN_CPU_SECONDS = 0.4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way of asking."""
+
+    rows: int
+    workers: int
+    connections: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, {self.workers} workers, {self.connections} connections"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers, and what it needed until it did."""
+
+    who: str
+    url: str
+    process: psutil.Process
+    start_cpu: float
+    headers: dict[str, str]
+
+
+def main() -> int:
+    """Start every server, ask in rotation, and record what an answer cost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3, help="of each server at each way of asking")
+    parser.add_argument("--every", action="store_true", help="every batch with every number of connections")
+    given = parser.parse_args()
+    contenders = [who for who in CONTENDERS if PEERS.exists() or who not in ("MLflow", "BentoML")]
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
+        world = make_world(Path(folder), redis)
+        for workers in WORKERS:
+            with serving_all(contenders, world, workers) as servers:
+                record([_start_line(server, workers) for server in servers])
+                for cell in cells(workers, every=given.every):
+                    record(compare(cell, servers, world, given.turns))
+    return 0
+
+
+def cells(workers: int, *, every: bool) -> list[Cell]:
+    """The ways of asking: batches at eight connections and one row at all, or all of it."""
+    asked = product(BATCHES, CONNECTIONS)
+    return [
+        Cell(rows, workers, connections)
+        for rows, connections in asked
+        if every or rows == 1 or (connections == 8 and workers == 1)
+    ]
+
+
+def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> list[Line]:
+    """Ask each server in rotation; one line each, the cost that of its best turn."""
+    targets = {server.who: _target(server, world, cell.rows) for server in servers}
+    times = {server.who: _times(server, targets[server.who], cell) for server in servers}
+    best: dict[str, float] = {}
+    for _ in range(turns):
+        for server in servers:
+            cost = _cost(server, targets[server.who], times[server.who], cell.connections)
+            best[server.who] = min(best.get(server.who, cost), cost)
+    return [
+        Line(
+            work=WORK,
+            size=str(cell),
+            who=server.who,
+            cpu_seconds=best[server.who],
+            peak_mb=tree_resident_mb(server.process),
+            ratio=best[PEER] / best[server.who],
+        )
+        for server in servers
+    ]
+
+
+def _target(server: Server, world: World, rows: int) -> Target:
+    dice = np.random.default_rng(rows)
+    asked = [dice.integers(0, CUSTOMERS, rows).tolist() for _ in range(997 if rows == 1 else 31)]
+    requests = [request_of(server.who, world, customers) for customers in asked]
+    outcome = ask(Target(server.url, requests[:1], server.headers), 1, keep=True)
+    assert outcome.statuses == {200: 1}, (server.who, outcome.bodies)
+    scores = scores_in(server.who, outcome.bodies[0])
+    if scores is not None:
+        np.testing.assert_allclose(scores, [world.scores[c] for c in asked[0]], rtol=0, atol=1e-12)
+    return Target(server.url, requests, server.headers)
+
+
+def _times(server: Server, target: Target, cell: Cell) -> int:
+    """How many requests make a turn that is long beside the clock's ticks of a hundredth of a second."""
+    few = 2 * cell.connections
+    return int(
+        max(few, min(4_000, _TURN_CPU_SECONDS / max(1e-4, _cost(server, target, few, cell.connections))))
+    )
+
+
+def _cost(server: Server, target: Target, times: int, connections: int) -> float:
+    before = tree_cpu_seconds(server.process)
+    outcome = ask(target, times, connections=connections)
+    if outcome.statuses != {200: times}:
+        raise SystemExit(f"{server.who} answered {dict(outcome.statuses)}, {outcome.broken} not at all")
+    return (tree_cpu_seconds(server.process) - before) / times
+
+
+def _start_line(server: Server, workers: int) -> Line:
+    return Line(
+        work="scorer, start to first answer",
+        size=f"{workers} workers",
+        who=server.who,
+        cpu_seconds=server.start_cpu,
+        peak_mb=tree_resident_mb(server.process),
+        ratio=None,
+    )
+
+
+@contextmanager
+def serving_all(contenders: Sequence[str], world: World, workers: int) -> Iterator[list[Server]]:
+    """Start servers one after another, and end them all."""
+    FileClock(world.folder / "clock").move_to(NOW_US)
+    with ExitStack() as stack:
+        yield [stack.enter_context(serving(who, world, workers)) for who in contenders]
+
+
+@contextmanager
+def serving(who: str, world: World, workers: int) -> Iterator[Server]:
+    """Start one server and give it once it has answered."""
+    port = free_port()
+    command, more = command_of(who, world, port, workers)
+    headers = {}
+    if who.startswith("ours"):
+        key = world.folder / who.replace(" ", "_") / "key"
+        headers = {"Authorization": f"Bearer {key.read_text()}"}
+    log = world.folder / f"{who.replace(' ', '_')}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **more},
+            start_new_session=True,
+        )  # fmt: skip
+    watched = psutil.Process(process.pid)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(who, process, Target(url, [request_of(who, world, [1])], headers), log)
+        yield Server(who, url, watched, tree_cpu_seconds(watched), headers)
+    finally:
+        for one in [*watched.children(recursive=True), watched]:
+            try:
+                one.kill()
+            except psutil.NoSuchProcess:
+                continue
+        process.wait()
+
+
+def _wait(who: str, process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            if ask(target, 1).statuses[200]:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"{who} does not answer:\n{log.read_text(errors='replace')[-2_000:]}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
