@@ -2,17 +2,20 @@
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from knownat.clock import from_us
 from knownat.contract.cases import case_of, keep_case, read_cases
-from knownat.contract.feedback import Bundle, list_bundles, read_bundle
+from knownat.contract.feedback import Bundle, list_bundles, read_bundle, remove_bundles
 from knownat.contract.release import Deployed, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from knownat.scoring.replay import Checked, Difference, check_cases, replay
+from serving.commands import ClockOption, JsonOption, RepoOption, check_clock
 
 app = typer.Typer(
     help="Read what users found odd, make it again, and hold later releases to it.", no_args_is_help=True
@@ -21,10 +24,6 @@ app = typer.Typer(
 _SPOKE = 1
 _SHOWN_CHARACTERS = 60
 
-RepoOption = Annotated[
-    Path, typer.Option("--repo", help="The Feast feature repo.", envvar="KNOWNAT_REPO", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 IdArgument = Annotated[str, typer.Argument(help="The bundle's id, or the start of it.")]
 
 
@@ -167,6 +166,26 @@ def check(
         _print(f"{model} {release.manifest.version}: {len(checked)} cases, {failed} not as they should be.")
     if not all(one.passed for one in checked):
         raise typer.Exit(_SPOKE)
+
+
+@app.command()
+def prune(
+    model: Annotated[str | None, typer.Argument(help="Only this model's bundles. Default: all.")] = None,
+    *,
+    days: Annotated[
+        int, typer.Option("--days", help="Remove what was posted more than so many days ago.", min=1)
+    ],
+    repo: RepoOption = Path("feature_repo"),
+    clock: ClockOption = "system",
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old bundles: they hold keys, features and what people wrote. Cases that were kept stay.
+
+    Example: knownat feedback prune --days 365
+    """
+    now = from_us(check_clock(clock).now_us())
+    gone = remove_bundles(Workspace.at(repo).feedback, before=now - timedelta(days=days), model=model)
+    _print(json.dumps({"removed": gone}) if as_json else f"{gone} bundles are gone.")
 
 
 def _release(workspace: Workspace, model: str, version: str | None) -> Release:

@@ -97,8 +97,14 @@ def make_form(release: Release) -> Form:
             FormField(name=name, dtype=kind, nullable=name in nullable)
             for name, kind in plan.client_inputs.items()
         ],
-        examples=_examples(release, [*plan.request_keys], [*plan.client_inputs]),
+        examples=_examples(release, _plain_keys(release), [*plan.client_inputs]),
     )
+
+
+def _plain_keys(release: Release) -> list[str]:
+    """Name the keys that may be shown: one that the log may not hold is no example either."""
+    hidden = release.manifest.spec.serving.pseudonymous_keys
+    return [name for name in release.plan.request_keys if name not in hidden]
 
 
 def _examples(release: Release, keys: list[str], inputs: list[str]) -> list[FormExample]:

@@ -13,6 +13,7 @@ from serving.commands import (
     ClockOption,
     JsonOption,
     KeysOption,
+    PseudonymOption,
     RepoOption,
     check_clock,
     find_keys,
@@ -32,6 +33,7 @@ def preview(
         Path | None, typer.Option("--port-file", help="Write the port there once ready.")
     ] = None,
     keys: KeysOption = None,
+    pseudonym_key: PseudonymOption = None,
     clock: ClockOption = "system",
     as_json: JsonOption = False,
 ) -> None:
@@ -66,6 +68,7 @@ def preview(
         keys=None if keys_file is None else str(keys_file),
         clock=clock,
         drain_seconds=0.0,
+        pseudonym_key=None if pseudonym_key is None else str(pseudonym_key.resolve()),
         candidate=(model, version),
     )
     run_worker(config, Sockets(public, admin), on_ready=announce)

@@ -155,6 +155,16 @@ def read_bundle(root: Path, feedback_id: str) -> Bundle:
 
 
 _SERVED_STATUS = re.compile(r"served__(.+)__status")
+
+
+def remove_bundles(root: Path, *, before: datetime, model: str | None = None) -> int:
+    """Remove the bundles that were posted before a moment; return how many went."""
+    old = [bundle for bundle in list_bundles(root, model) if bundle.posted_at < before]
+    for bundle in old:
+        _path(root / bundle.model, bundle.feedback_id).unlink()
+    return len(old)
+
+
 _PREFIXES = ("key__", "input__", "served__")
 _SAME = ("prediction_id", "request_id", "model", "version", "role", "event_timestamp", "logged_at",
          "degraded", "score")  # fmt: skip

@@ -133,8 +133,8 @@ function introduce() {
     show(name + "-set", form[name].length > 0);
   }
   const choices = form.examples.map((example, place) => {
-    const named = Object.values({ ...example.keys, ...example.inputs }).filter((v) => v !== null).slice(0, 4);
-    return make("option", (place + 1) + ": " + named.join(", "), { value: place });
+    const named = Object.entries({ ...example.keys, ...example.inputs }).filter(([, value]) => value !== null);
+    return make("option", named.slice(0, 4).map(([name, value]) => name + " " + value).join(", "), { value: place });
   });
   at("examples").replaceChildren(...choices);
   show("examples-field", choices.length > 0);
@@ -156,7 +156,13 @@ function valueText(value) {
   return typeof value === "number" ? digits(value, 6) : String(value);
 }
 
-function signed(value) { return (value > 0 ? "+" : "") + digits(value, 3); }
+/* Below this a contribution is rounding, not an effect. */
+const NOTHING = 1e-9;
+
+function signed(value) {
+  if (Math.abs(value) < NOTHING) return "0";
+  return (value > 0 ? "+" : "−") + digits(Math.abs(value), 3);
+}
 
 function age(seconds) {
   if (seconds === null) return "";
@@ -200,7 +206,7 @@ function chart() {
     const to = from + value;
     svg.append(make("rect", null, { class: "slot", x: 0, y: top + 22, width, height: 12, rx: 2 }));
     svg.append(make("rect", null, { class: value < 0 ? "down" : "up", x: Math.min(x(from), x(to)), y: top + 22,
-      width: Math.max(1.5, Math.abs(x(to) - x(from))), height: 12 }));
+      width: Math.abs(value) < NOTHING ? 0 : Math.max(1.5, Math.abs(x(to) - x(from))), height: 12 }));
     from = to;
     top += step;
   }

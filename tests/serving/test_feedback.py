@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from knownat.cli import main
-from knownat.clock import from_us
+from knownat.clock import FileClock, from_us
 from knownat.contract import feedback as bundles
 from knownat.contract.feedback import list_bundles, read_bundle
 from knownat.scoring.replay import replay
@@ -266,6 +266,22 @@ def test_comments_are_listed_and_shown(asked, capsys):
     code, printed = run(capsys, "feedback", "show", "nothing", "--repo", repo)
     assert code == 2
     assert "`knownat feedback list` names each" in printed
+
+
+def test_old_bundles_are_removed_and_kept_cases_stay(asked, parcels, capsys):
+    say(asked, asked.predicted(), "old")
+    run(capsys, "feedback", "keep", kept(asked)[0].feedback_id, "--repo", parcels.workspace.repo)
+    asked.clock.move_to(NOW_US + 25 * HOUR_US)
+    say(asked, asked.predicted(), "new")
+    path = parcels.workspace.home / "clock"
+    FileClock(path).move_to(NOW_US + 26 * HOUR_US)
+    words = ["prune", "--days", "1", "--clock", f"file:{path}", "--repo", parcels.workspace.repo]
+
+    assert run(capsys, "feedback", words[0], "other", *words[1:])[1].strip() == "0 bundles are gone."
+    assert run(capsys, "feedback", *words) == (0, "1 bundles are gone.\n")
+
+    assert [bundle.comment for bundle in kept(asked)] == ["new"]
+    assert len(list((parcels.workspace.models / "cases" / MODEL).iterdir())) == 1
 
 
 def test_a_case_holds_later_releases_to_what_is_right(asked, parcels, capsys):

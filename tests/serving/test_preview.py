@@ -21,7 +21,7 @@ from serving.forms import make_form
 from serving.keys import Scope, add_key
 from serving.openapi import FormAnswer
 from serving.preview_page import PreviewPage
-from tests.scoring.small_release import PLAN, golden_table, manifest, model_text
+from tests.scoring.small_release import PLAN, golden_table, make_spec, manifest, model_text
 from tests.serving.parcels import ALWAYS, MODEL, NOW_US, asking, make_parcels
 
 MODEL_PATH = f"/v1/models/{MODEL}"
@@ -77,18 +77,21 @@ def test_every_version_but_the_champion_is_a_candidate(parcels):
     assert [one["production"] for one in told] == [True, False, False, False]
 
 
-def test_examples_are_questions_of_the_hold_out_with_their_entities(tmp_path):
+@pytest.mark.parametrize("hidden", [(), ("depot_id",)], ids=["shown", "pseudonymous"])
+def test_examples_are_questions_of_the_hold_out_with_their_entities(tmp_path, hidden):
     asked = {"depot_id": [2**62 + n for n in range(20)], "weight_kg": [0.1 * n for n in range(20)]}
+    spec = make_spec(serving={"pseudonymous_keys": hidden})
     with stage_release(tmp_path / MODEL / "1") as staged:
         (staged / "model.txt").write_bytes(model_text())
         (staged / "read_plan.json").write_text(PLAN.model_dump_json())
         pq.write_table(golden_table(), staged / "golden.parquet")
         pq.write_table(pa.table(asked), staged / HOLDOUT)
-        release = publish_release(staged, tmp_path / MODEL / "1", manifest())
+        release = publish_release(staged, tmp_path / MODEL / "1", manifest(spec=spec))
 
     examples = make_form(release).examples
 
-    assert [one.keys["depot_id"] for one in examples] == [str(2**62 + n) for n in range(0, 16, 2)]
+    depots = [str(2**62 + n) for n in range(0, 16, 2)]
+    assert [one.keys.get("depot_id") for one in examples] == ([None] * 8 if hidden else depots)
     assert examples[1].inputs == {"weight_kg": "0.2"}
 
 
