@@ -4,6 +4,7 @@ import asyncio
 import math
 import threading
 
+import httpx
 import lightgbm
 import numpy as np
 import pytest
@@ -174,3 +175,31 @@ def test_more_explanations_than_can_wait_are_shed_by_name(tmp_path):
     assert asyncio.run(ask_three()) == "room again"
     assert explaining.shed == 1
     explaining.close()
+
+
+def test_predictions_go_on_while_an_explanation_takes_its_time(asked, monkeypatch):
+    begun, go = threading.Event(), threading.Event()
+    explain = Explaining.explain
+
+    def slow(*given):
+        begun.set()
+        assert go.wait(30)
+        return explain(*given)
+
+    monkeypatch.setattr(Explaining, "explain", slow)
+    body = {"keys": {"depot_id": 1}, "inputs": {"weight_kg": 7.0}}
+
+    async def both():
+        transport = httpx.ASGITransport(app=asked.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://scorer") as client:
+            explained = asyncio.ensure_future(client.post(EXPLAIN, json=body))
+            await asyncio.to_thread(begun.wait, 30)
+            predicted = [await client.post(PREDICT, json=body) for _ in range(3)]
+            waiting = not explained.done()
+            go.set()
+            return waiting, predicted, await explained
+
+    waiting, predicted, explained = asyncio.run(both())
+    assert waiting
+    assert [answer.status_code for answer in predicted] == [200, 200, 200]
+    assert explanation(explained)["scale"] == "log_odds"
