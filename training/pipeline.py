@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from knownat.clock import Clock, from_us
-from knownat.contract.model_spec import COSTS, ModelSpec, read_spec
+from knownat.contract.model_spec import COSTS, ModelSpec, TimeSplit, read_spec
 from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
 from knownat.scoring.metrics import Custom
@@ -49,9 +49,12 @@ def train(
     *,
     clock: Clock,
     version: str | None = None,
+    time: TimeSplit | None = None,
     progress: Progress | None = None,
 ) -> Release:
     """Train one model on what was known by its cutoff and return its release, whatever its gates say.
+
+    ``time`` is another split than the declared one, as a retraining moves the cutoff.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def train(
         If the features cannot be joined, contradict the certificate, or cannot be released.
     """
     report = progress or say_nothing
-    spec = read_spec(workspace.model_file(model))
+    declared = read_spec(workspace.model_file(model))
+    spec = declared if time is None else declared.model_copy(update={"time": time})
     prepared = search_for_leaks(workspace, prepare(workspace, spec, report), report)
     data = prepared.data
     fitted = fit(data, spec, report=report)

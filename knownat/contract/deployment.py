@@ -52,7 +52,7 @@ def _line(before: Deployment, entry: Mapping[str, JsonValue]) -> dict[str, JsonV
     return {
         **entry,
         "number": int(str(number)) + 1,
-        "who": entry.get("who") or _login(),
+        "who": entry.get("who") or login(),
         "found_champion": None if serving is None else serving.champion.version,
     }
 
@@ -87,7 +87,8 @@ def _append(workspace: Workspace, line: Mapping[str, JsonValue]) -> None:
         os.fsync(file.fileno())
 
 
-def _login() -> str:
+def login() -> str:
+    """Name who runs this process: ``KNOWNAT_USER``, or the login name."""
     named = os.environ.get("KNOWNAT_USER")
     try:
         return named or getpass.getuser()
