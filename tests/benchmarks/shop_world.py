@@ -15,6 +15,7 @@ from knownat.stores.online_address import open_rows, read_address
 from serving.keys import Scope, add_key
 from tests.benchmarks.online_repos import ONE_ENTITY, WIDTHS, lay_out
 from tests.serving.made_workspace import CUSTOMERS, NOW_US, deploy, expected, fill, make_workspace, release
+from tests.serving.running import fill_lmdb
 from tests.stores.packed.redis_server import RedisServer
 
 TREES, LEAVES = 500, 63
@@ -63,11 +64,12 @@ def make_world(folder: Path, redis: RedisServer) -> World:
         made = replace(made, values=values)
         champion = release(made, "2", trees=TREES, leaves=LEAVES)
         deploy(made, champion=champion)
-        address = read_address(made.workspace.repo)
-        assert address is not None
-        rows = open_rows(address)
-        fill(made, rows)
-        rows.close()
+        if who == "ours, LMDB":
+            fill_lmdb(made)
+        else:
+            address = read_address(made.workspace.repo)
+            assert address is not None
+            fill(made, open_rows(address))
         scores = expected(made, champion, range(CUSTOMERS))
         shutil.copy(champion.path / "model.txt", folder / "model.txt")
         keys = made.workspace.home / "keys.json"

@@ -6,9 +6,12 @@ a server that stands still is not asked less often and found fast.
 """
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -76,6 +79,24 @@ def ask(target: Target, times: int, *, connections: int = 1, keep: bool = False)
 def ask_for(target: Target, seconds: float, *, connections: int = 1, keep: bool = False) -> Outcome:
     """Ask for so long, as fast as the answers come."""
     return uvloop.run(_closed(target, 10**9, connections, keep, min(seconds, MOST_SECONDS)))
+
+
+@contextmanager
+def asking(target: Target, *, connections: int = 4, keep: bool = True) -> Iterator[Outcome]:
+    """Ask from another thread for as long as the block lasts; its outcome is whole once the block is left."""
+    stop = threading.Event()
+    outcome = Outcome()
+
+    def work() -> None:
+        uvloop.run(_closed(target, 10**9, connections, keep, outcome=outcome, stop=stop))
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            yield outcome
+        finally:
+            stop.set()
+        done.result()
 
 
 def ask_paced(
@@ -153,9 +174,16 @@ async def _connect(target: Target, outcome: Outcome, keep: bool) -> _Connection:
 
 
 async def _closed(
-    target: Target, times: int, connections: int, keep: bool, seconds: float = MOST_SECONDS
+    target: Target,
+    times: int,
+    connections: int,
+    keep: bool,
+    seconds: float = MOST_SECONDS,
+    *,
+    outcome: Outcome | None = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
-    outcome = Outcome()
+    outcome = Outcome() if outcome is None else outcome
     wire = cycle(target.wire())
     left = iter(range(times))
     start = time.monotonic()
@@ -163,7 +191,7 @@ async def _closed(
     async def work() -> None:
         connection = await _connect(target, outcome, keep)
         for _ in left:
-            if (now := time.monotonic()) - start > seconds:
+            if (now := time.monotonic()) - start > seconds or (stop is not None and stop.is_set()):
                 break
             if not connection.open:
                 connection = await _connect(target, outcome, keep)
