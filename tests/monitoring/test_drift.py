@@ -102,7 +102,8 @@ def test_what_moved_is_said_in_the_columns_own_unit():
     # Half of the values stay what they were: the upper end moved.
     late = np.where(minutes > 6, minutes * 3, minutes)
     assert drift_of(minutes, late).moved.startswith("p90 7.79 → 23")
-    assert drift_of([None] * 500, minutes).moved == ""
+    # No quantile can have moved where there was none: what moved is how many rows have a value.
+    assert drift_of([None] * 500, minutes).moved == "no value 100% → 0%"
 
 
 def test_what_moved_of_names_is_the_share_that_changed_most():
