@@ -13,8 +13,9 @@ _SHARES = np.arange(1, 20) / 20
 _FEWEST_VALUES = 5
 _UNITS = (24.0, 60.0, 100.0, 1_000.0, 3_600.0, 86_400.0, 1e6, 1.609344, 2.20462, 2.54, 3.28084)
 """Hours in a day, seconds in a minute, percent, kilo, ..., kilometres in a mile, feet in a metre."""
-_CLOSE = 0.1
+_CLOSE = 0.01
 _LARGE = 8.0
+"""Demand, delays and weather double or halve from season to season; they do not grow so many times."""
 _APART, _NEAR = 0.3, 0.1
 
 Pair = tuple[HeldNumbers, HeldNumbers]
@@ -24,8 +25,8 @@ Pair = tuple[HeldNumbers, HeldNumbers]
 def unit_factor(before: HeldNumbers, now: HeldNumbers) -> float | None:
     """Return by what factor every quantile grew, if it is one and that of a unit; else none.
 
-    A factor is a unit's if it is close to a known one or its inverse, or larger than demand or
-    weather ever do.
+    A factor is a unit's if it is larger than demand or weather ever are, or is a known one or its
+    inverse as exactly as so many rows can tell, and nothing else about the column changed.
     """
     old, new = before.quantiles(_SHARES), now.quantiles(_SHARES)
     if not before.finite or not now.finite or len(np.unique(old[old != 0])) < _FEWEST_VALUES:
@@ -33,12 +34,13 @@ def unit_factor(before: HeldNumbers, now: HeldNumbers) -> float | None:
     factor = float(np.abs(new).sum() / np.abs(old).sum())
     if not factor or not np.isfinite(factor) or not before.grid.scale:
         return None
-    size = max(factor, 1 / factor)
-    if size < _LARGE and all(abs(size / unit - 1) > _CLOSE for unit in _UNITS):
+    size, chance = max(factor, 1 / factor), 1 / math.sqrt(now.finite)
+    small = size < _LARGE
+    if small and all(abs(size / unit - 1) > _CLOSE + chance for unit in _UNITS):
         return None
     # Divided by the factor it must be what it was.
     left = float(np.mean(np.abs(new / factor - old))) / before.grid.scale
-    return factor if left < _near(now) else None
+    return factor if left < (_CLOSE + chance if small else _near(now)) else None
 
 
 def swapped_pairs(columns: Mapping[str, Pair]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from knownat.contract.buckets import Buckets
 from knownat.contract.held import HeldNames, HeldNumbers
 from knownat.contract.model_spec import Monitoring
@@ -15,6 +17,7 @@ _MORE_ABSENT = 0.05
 _MANY_MORE_ABSENT = 0.5
 _UNAVAILABLE_ALERT = 0.05
 _NEARLY_ALL = 0.99
+_ALL_THE_TIME = 0.8
 _GRACE_S = 3_600.0
 """Rows are written in steps: how far behind they may be beyond what training saw."""
 
@@ -57,7 +60,7 @@ def view_faults(
             *_of_absent(view, _usually_absent(reference, view.view, past), enough=enough),
         ]
         yield from found
-        if enough and not found:
+        if enough and not found and not _never_renewed(reference, view.view):
             yield from _of_age(reference.profile, window, view)
 
 
@@ -93,6 +96,16 @@ def _of_age(reference: Profile, window: Profile, view: ViewStatus) -> Iterator[F
         f"in training 99 of 100 were younger than {_span(old)}"
     )
     yield _fault(FaultKind.STALE, Level.ALERT, view.view, text)
+
+
+def _never_renewed(reference: Reference, view: str) -> bool:
+    """Whether the view's rows were written once and for all: in training they aged as time passed."""
+    name, history = age_column(view), reference.history
+    counts, oldest = history.counts.get(name), _age(reference.profile, view, _NEARLY_ALL)
+    if counts is None or oldest is None or not counts.any():
+        return False
+    steps = np.flatnonzero(counts.any(axis=1))
+    return oldest > _ALL_THE_TIME * (steps[-1] - steps[0] + 1) * history.step_us / 1e6
 
 
 def _shares(profile: Profile, view: str) -> dict[str, float]:
