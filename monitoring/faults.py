@@ -7,6 +7,9 @@ no drift; so each of these is looked for here, by name, in counts that are there
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from knownat.contract.buckets import Buckets
 from knownat.contract.held import HeldNames, HeldNumbers, unseen_share
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.prediction_log import prediction_schema
@@ -14,7 +17,7 @@ from knownat.contract.profile import ColumnProfile, Profile
 from knownat.contract.read_plan import ReadPlan
 from knownat.contract.reference import Reference
 from knownat.contract.schema import FeatureSchema
-from monitoring.mixups import Pair, swapped_pairs, unit_factor
+from monitoring.mixups import Pair, swapped_pairs, unit_factor, usually_grows
 from monitoring.ranges import known_bounds, rows_outside
 from monitoring.summary import Fault, FaultKind, Level
 from monitoring.usual import Past
@@ -154,7 +157,12 @@ def _may_stand_still(name: str, before: HeldNumbers, now: HeldNumbers, seen: See
     if before.low is None or before.constant:
         return True
     nearly_always = int(before.counts[now.counts > 0].max(initial=0)) > _NEARLY_ALWAYS * before.finite
-    return nearly_always or seen.past(name).stood_still > _NOW_AND_THEN
+    if nearly_always or seen.past(name).stood_still > _NOW_AND_THEN:
+        return True
+    # Calm weather lasts: some window in the past held little else.
+    column, rows = seen.reference.profile.columns[name], seen.profile.columns[name]
+    bucket = int(np.argmax(Buckets.of(column).collapse(rows)))
+    return seen.past(name).largest_share(bucket) > _NEARLY_ALWAYS
 
 
 def _of_mixups(seen: Seen) -> Iterator[Fault]:
@@ -164,7 +172,8 @@ def _of_mixups(seen: Seen) -> Iterator[Fault]:
     pairs = dict(_numbers(seen))
     found = set()
     for name, (before, now) in pairs.items():
-        if factor := unit_factor(before, now):
+        factor = unit_factor(before, now)
+        if factor and not usually_grows(seen.reference.profile.columns[name], factor, seen.past(name)):
             found.add(name)
             text = f"values are {factor:.4g} times what they were; did its unit change?"
             yield _fault(FaultKind.UNIT_CHANGED, Level.ALERT, name, text)

@@ -6,8 +6,12 @@ from itertools import combinations
 
 import numpy as np
 
-from knownat.contract.held import HeldNumbers
+from knownat.contract.buckets import Buckets
+from knownat.contract.columns import Numbers
+from knownat.contract.held import Counts, HeldNames, HeldNumbers
+from knownat.contract.profile import ColumnProfile
 from monitoring.distances import wasserstein
+from monitoring.usual import Past
 
 _SHARES = np.arange(1, 20) / 20
 _FEWEST_VALUES = 5
@@ -16,6 +20,7 @@ _UNITS = (24.0, 60.0, 100.0, 1_000.0, 3_600.0, 86_400.0, 1e6, 1.609344, 2.20462,
 _CLOSE = 0.01
 _LARGE = 8.0
 """Demand, delays and weather double or halve from season to season; they do not grow so many times."""
+_BEYOND, _TINY = 1.5, 1e-6
 _APART, _NEAR = 0.3, 0.1
 
 Pair = tuple[HeldNumbers, HeldNumbers]
@@ -34,13 +39,37 @@ def unit_factor(before: HeldNumbers, now: HeldNumbers) -> float | None:
     factor = float(np.abs(new).sum() / np.abs(old).sum())
     if not factor or not np.isfinite(factor) or not before.grid.scale:
         return None
-    size, chance = max(factor, 1 / factor), 1 / math.sqrt(now.finite)
+    size, chance = max(factor, 1 / factor), math.sqrt(1 / now.finite + 1 / before.finite)
     small = size < _LARGE
     if small and all(abs(size / unit - 1) > _CLOSE + chance for unit in _UNITS):
         return None
     # Divided by the factor it must be what it was.
     left = float(np.mean(np.abs(new / factor - old))) / before.grid.scale
     return factor if left < (_CLOSE + chance if small else _near(now)) else None
+
+
+def usually_grows(reference: ColumnProfile, factor: float, past: Past) -> bool:
+    """Whether a column's size varies so much from window to window that a factor is no surprise.
+
+    ``past`` counts by bucket; each bucket stands for its middle value.
+    """
+    held = reference.held
+    if isinstance(held, HeldNames) or not len(past):
+        return False
+    buckets = Buckets.of(reference)
+    middles = held.quantiles(_middle_shares(buckets.collapse(reference)[:-1]))
+    rows = past.counts[:, : len(middles)].astype(np.float64)
+    enough = rows.sum(axis=1) > 0
+    sizes = (rows[enough] @ np.abs(middles)) / rows[enough].sum(axis=1)
+    usual = float(np.median(sizes))
+    if not usual or not len(sizes):
+        return False
+    largest = float(np.max(np.abs(np.log(np.maximum(sizes, _TINY * usual) / usual))))
+    return abs(math.log(factor)) < _BEYOND * largest
+
+
+def _middle_shares(counts: Counts) -> Numbers:
+    return np.asarray((np.cumsum(counts) - counts / 2) / max(int(counts.sum()), 1))
 
 
 def swapped_pairs(columns: Mapping[str, Pair]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ _LOSING = {
 _INPUTS = "request inputs"
 _MOST = 4
 _MUCH = 0.1
-"""A fault in more of the rows than these is the pipeline's, whether or not it alerts."""
+"""If more of the rows than these have names never seen, names were changed."""
 _NAMED = 3
 
 
@@ -76,7 +76,7 @@ def find_suspects(
             columns=np.array(places, dtype=np.int64),
             evidence=tuple(evidence[:_NAMED]),
             broken=bool(own or wrong),
-            alarming=bool(wrong) or any(f.level is Level.ALERT or (f.share or 0) >= _MUCH for f in own),
+            alarming=bool(wrong) or any(map(_alarms, own)),
             lost=any(fault.kind in _LOSING for fault in own),
             skewed=bool(wrong),
             swapped={place: crossed[place] for place in places if place in crossed},
@@ -95,6 +95,11 @@ def groups_of(plan: ReadPlan, schema: FeatureSchema) -> Mapping[str, list[str]]:
     for name in schema.names:
         groups.setdefault(of.get(name, _INPUTS), []).append(name)
     return groups
+
+
+def _alarms(fault: Fault) -> bool:
+    renamed = fault.kind is FaultKind.NEW_CATEGORIES and (fault.share or 0) >= _MUCH
+    return fault.level is Level.ALERT or renamed
 
 
 def _crossed(schema: FeatureSchema, faults: Sequence[Fault]) -> dict[int, int]:

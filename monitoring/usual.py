@@ -53,6 +53,12 @@ class Past:
             return 0.0
         return float(np.mean(self.counts[:, -1] >= share * self.counts.sum(axis=1)))
 
+    def largest_share(self, bucket: int) -> float:
+        """Return the largest share of rows that any past window had in a bucket; 0 for none."""
+        if not len(self):
+            return 0.0
+        return float(np.max(self.counts[:, bucket] / self.counts.sum(axis=1)))
+
     def usual_share(self, bucket: int, *, at_least: float) -> float:
         """Return the share of rows in a bucket that this share of past windows had at least; 1 for none."""
         if not len(self):

@@ -105,7 +105,8 @@ def _never_renewed(reference: Reference, view: str) -> bool:
     if counts is None or oldest is None or not counts.any():
         return False
     steps = np.flatnonzero(counts.any(axis=1))
-    return oldest > _ALL_THE_TIME * (steps[-1] - steps[0] + 1) * history.step_us / 1e6
+    whole_s = int(steps[-1] - steps[0] + 1) * history.step_us / 1e6
+    return oldest > _ALL_THE_TIME * whole_s
 
 
 def _shares(profile: Profile, view: str) -> dict[str, float]:

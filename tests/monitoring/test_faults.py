@@ -1,12 +1,15 @@
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from knownat.contract.prediction_log import TIMESTAMP
 from monitoring.faults import find_faults
 from monitoring.ranges import known_bounds
 from monitoring.summary import FaultKind, Level
 from monitoring.views import statuses
-from tests.monitoring.seen import profiles, see
+from tests.monitoring.seen import DAY, profiles, see
 from tests.monitoring.shop_log import PLAN, SCHEMA, make_features, make_reference
 
 VALUE, COUNT, CITY = "orders__order_value_eur_30d", "orders__order_count_30d", "profile__city"
@@ -246,3 +249,21 @@ def test_a_rare_name_that_was_only_not_met_yet_is_no_fault():
 
     assert judge(5) == []
     assert [fault.kind for fault in judge(2)] == [FaultKind.NEW_CATEGORIES]
+
+
+@pytest.mark.parametrize(("renewed", "kinds"), [(False, set()), (True, {FaultKind.STALE})])
+def test_rows_written_once_and_for_all_grow_old_without_going_stale(renewed, kinds):
+    # Distances between airports: in training they were as old as training was long.
+    rows = make_features(3_000, seed=5)
+    asked = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=14 * i) for i in range(3_000)]
+    first = [a - timedelta(days=1) if renewed else asked[0] - timedelta(days=1) for a in asked]
+    baseline = rows.append_column("event_timestamp", pa.array(asked, TIMESTAMP))
+    baseline = baseline.append_column("served__profile__event_timestamp", pa.array(first, TIMESTAMP))
+    now = [DAY.start + timedelta(minutes=2 * i) for i in range(ROWS)]
+    window = logged().append_column("event_timestamp", pa.array(now, TIMESTAMP))
+    old = pa.array([asked[0] - timedelta(days=1)] * ROWS, TIMESTAMP)
+    window = window.append_column("served__profile__event_timestamp", old)
+
+    found = find_faults(see(window, reference=make_reference(baseline)))
+
+    assert {fault.kind for fault in found if fault.subject == "profile"} == kinds

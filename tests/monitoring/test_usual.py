@@ -13,6 +13,7 @@ from knownat.contract.schema import Column, FeatureSchema
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.faults import find_faults
 from monitoring.performance import usual_metrics
+from monitoring.summary import FaultKind
 from monitoring.usual import NO_PAST, Past, rows_by_window
 from monitoring.windows import Window
 from tests.monitoring.seen import DAY, see
@@ -161,3 +162,35 @@ def test_a_metric_of_single_days_varies_more_than_that_of_all():
     assert set(usual) == {"auc", "average_precision", "log_loss", "brier", "ece"}
     assert usual["auc"].low < 0.5 < usual["auc"].high < 0.75
     assert usual_metrics(spec, holdout.drop(["event_timestamp"]), DAY) == {}
+
+
+def test_a_column_that_doubles_from_day_to_day_has_no_new_unit():
+    # Seven tenths more is a change of unit for what is steady, and a bad day for what is not.
+    level = np.exp(random.normal(0, 0.5, DAYS))
+    day, gamma = np.arange(BASELINE.num_rows) // ROWS_A_DAY, random.gamma(4, 1, BASELINE.num_rows)
+    schema = FeatureSchema(columns=(TEMPERATURE,))
+
+    def units(per_day):
+        rows = BASELINE.set_column(2, TEMPERATURE.name, pa.array(per_day[day] * gamma))
+        now = pa.table(
+            {TEMPERATURE.name: 1.609344 * random.choice(per_day, 2_000) * random.gamma(4, 1, 2_000)}
+        )
+        found = see(now, reference=reference_of(rows, schema), schema=schema, plan=PLAN)
+        return [fault.kind for fault in find_faults(found)]
+
+    assert units(np.ones(DAYS)) == [FaultKind.UNIT_CHANGED]
+    assert units(level) == []
+
+
+def test_weather_that_stayed_the_same_nearly_all_of_some_past_day_may_do_so_all_of_one():
+    clear = np.where(np.arange(BASELINE.num_rows) % 3 == 0, random.uniform(0, 9, BASELINE.num_rows), 10.0)
+    one_clear_day = np.where(np.arange(BASELINE.num_rows) // 50 == 17, 10.0, clear)
+    one_clear_day[17 * 50] = 9.0
+    schema, now = FeatureSchema(columns=(TEMPERATURE,)), pa.table({TEMPERATURE.name: [10.0] * 800})
+
+    def faults_after(values):
+        rows = BASELINE.set_column(2, TEMPERATURE.name, pa.array(values))
+        return find_faults(see(now, reference=reference_of(rows, schema), schema=schema, plan=PLAN))
+
+    assert [fault.kind for fault in faults_after(clear)] == [FaultKind.CONSTANT]
+    assert faults_after(one_clear_day) == []
