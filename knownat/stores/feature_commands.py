@@ -46,6 +46,138 @@ def build(repo: RepoOption = Path("feature_repo"), as_json: JsonOption = False) 
     Console().print(shown)
 
 
+@features.command("list")
+def list_(
+    repo: RepoOption = Path("feature_repo"),
+    *,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only what is theirs.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every view with its features, its owner and who builds on it; no table is read.
+
+    Example: knownat features list --owner ana@example.org
+    """
+    from knownat.stores.catalogue import read_catalogue
+    from knownat.stores.catalogue_pages import say_consumers
+    from knownat.stores.repo import open_repo
+
+    catalogue = read_catalogue(open_repo(Workspace.at(repo).repo))
+    views = [view for view in catalogue.views if owner is None or view.owner == owner]
+    if as_json:
+        print_json([asdict(view) for view in views])
+        return
+    shown = Table("view", "features", "of", "owner", "sharing", "built on by")
+    for view in views:
+        about = ", ".join(view.entities) or view.kind
+        by = say_consumers([c for c in view.consumers if c.kind != "service"])
+        shown.add_row(view.name, str(len(view.features)), about, view.owner, view.sharing, by)
+    Console().print(shown)
+
+
+@features.command("search")
+def search_(
+    words: Annotated[
+        list[str], typer.Argument(help="Words of names, descriptions, units, entities, owners, tags.")
+    ],
+    repo: RepoOption = Path("feature_repo"),
+    *,
+    limit: Annotated[int, typer.Option("--limit", help="How many to show.", min=1)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Find features by words, the best first. Exit code 1 if there is none.
+
+    Example: knownat features search departure delay 3h
+    """
+    from knownat.stores.catalogue import read_catalogue
+    from knownat.stores.catalogue_search import search
+    from knownat.stores.repo import open_repo
+
+    found = search(read_catalogue(open_repo(Workspace.at(repo).repo)), " ".join(words), limit=limit)
+    if as_json:
+        hits = [
+            {**asdict(hit.feature), "reference": hit.feature.reference, "owner": hit.view.owner,
+             "sharing": hit.view.sharing, "score": hit.score} for hit in found.hits
+        ]  # fmt: skip
+        print_json({"hits": hits, "did_you_mean": list(found.did_you_mean)})
+    elif found.hits:
+        shown = Table("feature", "unit", "window", "owner", "description")
+        for hit in found.hits:
+            each = hit.feature
+            described = each.description or hit.view.description
+            shown.add_row(each.reference, each.unit or "", each.window or "", hit.view.owner, described)
+        Console().print(shown)
+    else:
+        meant = f" Did you mean {', '.join(found.did_you_mean)}?" if found.did_you_mean else ""
+        Console().print(f"No feature answers all of {words}.{meant}", highlight=False, markup=False)
+    if not found.hits:
+        raise typer.Exit(1)
+
+
+@features.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A view, or one of its features as VIEW:FEATURE.")],
+    repo: RepoOption = Path("feature_repo"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one view: owner, people to tell, freshness, origin, cost, and each feature's share of nulls.
+
+    Example: knownat features show origin_departures
+    """
+    from knownat.stores.catalogue_text import find_entry, page_of
+    from knownat.stores.repo import open_repo
+
+    page = page_of(open_repo(Workspace.at(repo).repo), *find_entry(name))
+    if as_json:
+        print_json(page.as_json())
+        return
+    console = Console()
+    for line in page.lines():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    shown = Table("feature", "type", "unit", "window", "null", "read by", "description")
+    for row in page.rows():
+        shown.add_row(*row)
+    console.print(shown)
+
+
+@features.command("pages")
+def pages(
+    repo: RepoOption = Path("feature_repo"),
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write; reports/features by default.")
+    ] = None,
+    feast_ui: Annotated[
+        str, typer.Option("--feast-ui", help="Where `feast ui` runs, for the links to it.")
+    ] = "http://localhost:8888",
+    clock: ClockOption = "system",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the catalogue as pages that open from a disk: an index with a search, and a page a view.
+
+    Example: knownat features pages --output public/features
+    """
+    from knownat.stores.catalogue_pages import measure_all, write_pages
+    from knownat.stores.repo import open_repo
+
+    workspace = Workspace.at(repo)
+    opened = open_repo(workspace.repo)
+    with progress_bar() as bar:
+        task = bar.add_task("views", total=None)
+        measured = measure_all(opened, progress=lambda name: bar.update(task, advance=1, description=name))
+    index = write_pages(
+        measured,
+        output or workspace.reports / "features",
+        workspace=workspace,
+        now=from_us(open_clock(clock).now_us()),
+        feast_ui=feast_ui,
+    )
+    if as_json:
+        print_json({"index": str(index), "views": len(measured.catalogue.views)})
+        return
+    Console().print(f"Open {index}", soft_wrap=True)
+
+
 @features.command("get")
 def get(
     name: Annotated[str, typer.Argument(help="A view, or one of its features as VIEW:FEATURE.")],

@@ -5,7 +5,6 @@ import re
 # Words that a person reads as a unit, by what the name ends its measure with.
 UNITS = {
     "count": "a count",
-    "total": "a total",
     "share": "a share, 0 to 1",
     "ratio": "a ratio",
     "rate": "a rate",
@@ -86,7 +85,7 @@ _WINDOW_WORDS = {
 
 def unit_of(name: str) -> str | None:
     """Read the unit from a feature's name: the last word that is one; None without."""
-    words = [word for word in name.split("_") if not _WINDOW.fullmatch(word)]
+    words = [word for word in name.split("_") if word != "total" and not _WINDOW.fullmatch(word)]
     if "epoch" in words[:-1]:
         return f"{UNITS.get(words[words.index('epoch') + 1], 's')} since 1970"
     # The first word is the subject, never the unit.

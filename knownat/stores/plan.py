@@ -55,7 +55,7 @@ def compile_read_plan(
     plan = ReadPlan(
         project=repo.store.project,
         feature_service=feature_service,
-        views=tuple(_plan_view(repo, used) for used in service.views),
+        views=tuple(plan_view(repo, used) for used in service.views),
         transforms=tuple(_plan_transform(v, b) for v in service.on_demand if (b := bodies[v.name])),
         request_inputs=tuple(PlanFeature(name=n, dtype=_name(t)) for n, t in service.request_inputs.items()),
         question_time_input=question_time_input,
@@ -99,7 +99,8 @@ def _bad_keys(used: ServiceView) -> list[str]:
     ]
 
 
-def _plan_view(repo: Repo, used: ServiceView) -> PlanView:
+def plan_view(repo: Repo, used: ServiceView) -> PlanView:
+    """Plan how one view is read."""
     kinds = key_types(used.view)
     stored = view_name(repo.store.config, used.view).view
     return PlanView(
