@@ -54,6 +54,7 @@ def test_an_id_leads_nowhere_else(log, text):
 
     assert find_prediction(log, one) is not None
     assert find_prediction(log, text.format(rest=one.partition(".")[2])) is None
+    assert find_prediction(log, one[:-1]) is None
 
 
 def test_a_torn_tail_hides_no_row_before_it(log):
