@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.soak import SOAKING
+
 pytest_plugins = ["tests.chromium"]
 
 # Seeds are fixed so that a red run can be seen again; `--hypothesis-profile=explore` looks further.
@@ -17,7 +19,10 @@ settings.register_profile(
     "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", deadline=None, max_examples=5_000)
-settings.load_profile("repeatable")
+settings.register_profile(
+    "soak", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("soak" if SOAKING else "repeatable")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -112,6 +112,7 @@ def check_volume(size: str, volume: Volume) -> None:
         "who": "knownat through Feast, cut-off on",
         "cpu_seconds": measured.cold_cpu,
         "peak_mb": measured.peak_mb,
+        "start_mb": measured.start_mb,
         "ratio": None,
     }
     record([line])
@@ -134,6 +135,7 @@ def _record(work: str, size: str, measured: dict[str, Measured]) -> None:
                 "who": who,
                 "cpu_seconds": cost,
                 "peak_mb": measured[who].peak_mb,
+                "start_mb": measured[who].start_mb,
                 "ratio": peer / cost if peer else None,
             }
             for who, cost in costs.items()

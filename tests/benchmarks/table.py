@@ -2,8 +2,9 @@
 
 ``docs/benchmarks.json`` is the list, ``docs/benchmarks.md`` the page made of it. A row says what was
 done (``work``), on how much (``size``), by whom (``who``), and what it cost: CPU seconds of user and
-system time, the peak of resident memory in MB, and how many times the peer named in the docs spent
-as much CPU (``ratio``; 1.0 for that peer).
+system time, the peak of resident memory in MB (and, where it is known, how much of that was there
+before the work: ``start_mb``), and how many times the peer named in the docs spent as much CPU
+(``ratio``; 1.0 for that peer).
 """
 
 import fcntl
@@ -12,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from rich.console import Console
 from rich.table import Table
 
 DOCS = Path(__file__).parents[2] / "docs"
 INTRO = Path(__file__).with_name("intro.md")
-HEADS = ("work", "size", "who", "CPU s", "peak MB", "ratio")
+HEADS = ("work", "size", "who", "CPU s", "peak MB", "before MB", "ratio")
 
 
 class Line(TypedDict):
@@ -30,6 +31,7 @@ class Line(TypedDict):
     who: str
     cpu_seconds: float
     peak_mb: float | None
+    start_mb: NotRequired[float | None]
     ratio: float | None
 
 
@@ -66,7 +68,7 @@ def page(lines: Sequence[Line], *, intro: str) -> str:
         parts += [
             f"\n## {work[:1].upper()}{work[1:]}\n",
             f"| {' | '.join(HEADS[1:])} |",
-            "|---|---|--:|--:|--:|",
+            "|---|---|--:|--:|--:|--:|",
         ]
         parts += [f"| {' | '.join(_cells(line)[1:])} |" for line in of_work]
     return "\n".join(parts) + "\n"
@@ -77,12 +79,14 @@ def _name(line: Line) -> tuple[str, str, str]:
 
 
 def _rounded(line: Line) -> Line:
-    return {
+    start_mb = line.get("start_mb")
+    rounded: Line = {
         **line,
         "cpu_seconds": _digits(line["cpu_seconds"], 3),
         "peak_mb": None if line["peak_mb"] is None else float(round(line["peak_mb"])),
         "ratio": None if line["ratio"] is None else _digits(line["ratio"], 3),
     }
+    return rounded if start_mb is None else {**rounded, "start_mb": float(round(start_mb))}
 
 
 def _digits(value: float, digits: int) -> float:
@@ -90,7 +94,7 @@ def _digits(value: float, digits: int) -> float:
 
 
 def _cells(line: Line) -> list[str]:
-    numbers = (line["cpu_seconds"], line["peak_mb"], line["ratio"])
+    numbers = (line["cpu_seconds"], line["peak_mb"], line.get("start_mb"), line["ratio"])
     return [*_name(line), *("" if number is None else f"{number:,.10g}" for number in numbers)]
 
 
