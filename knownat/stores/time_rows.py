@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from knownat.stores.full_ties import Flags, Groups
 from knownat.stores.inquiry import Entities, Int64s, Numbers, Ordered
 from knownat.stores.picking import Positions, read_columns
 from knownat.stores.tables import CREATED_US, EVENT_US, POSITION, FeatureTable, Window, read_times
 from knownat.stores.ties import are_winners
-from knownat.stores.timeline import Flags, Groups, Leading, Times, leading_rows
+from knownat.stores.timeline import Leading, Times, leading_rows
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,19 @@ what the question asks for; so one comparison settles both.
 
 Times count from the first one in the table, so that entity and time fit into 63 bits. Entities are
 taken in ranges: few enough to fit, and few enough that their rows stay in the processor's cache.
+
+Rows of one entity with the same two times lead together. One stands for all until the last range is
+done; then those that answer a question are told apart, at once, since their values must be read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from knownat.stores.full_ties import Flags, Settle, Tied, Ties
 from knownat.stores.inquiry import Int64s, Numbers, Ordered
-
-Groups = npt.NDArray[np.intp]
-Flags = npt.NDArray[np.bool_]
-Settle = Callable[[Numbers, Groups], Flags]
-"""Which of these rows win their groups: rows of one entity with the same two times."""
 
 _BITS = 63
 _ROWS = 1 << 16
@@ -84,10 +83,11 @@ def leading_rows(
     outlived = np.zeros(len(found), dtype=np.bool_) if find_expired and oldest_us is not None else None
     if not len(found) or not len(rows.codes):
         return Leading(found, outlived)
-    clock = _Clock.of(asked, rows)
+    clock, ties = _Clock.of(asked, rows), Ties()
     for some, at, first in _ranges(asked, rows, entities, clock.entity_bits):
         part = rows if at is None else rows.at(at)
-        line = _Timeline(part, clock, first=first, entities=entities, settle=_shifted(settle, at))
+        line = _Timeline(part, clock, first=first, entities=entities)
+        ties.add(line.tied, at)
         places = asked.places[some]
         base = clock.base(asked.codes[some], first)
         best, leaders = line.lead(base | clock.ticks(asked.known_us[some]))
@@ -100,6 +100,7 @@ def leading_rows(
                 outlived[places] = fresh & ~young
         leaders = leaders if at is None else at[leaders]
         found[places] = np.where(fresh, leaders, np.int32(-1))
+    ties.settle(found, len(rows.codes), settle)
     return Leading(found, outlived)
 
 
@@ -136,13 +137,13 @@ class _Clock:
 class _Timeline:
     """Rows in order of visibility, and who leads from each on, with the entity and event of that one."""
 
-    def __init__(self, rows: Times, clock: _Clock, *, first: int, entities: int, settle: Settle) -> None:
+    def __init__(self, rows: Times, clock: _Clock, *, first: int, entities: int) -> None:
         visible_us = np.maximum(rows.event_us, rows.created_us) if rows.cutoff else rows.event_us
         packed = clock.base(rows.codes, first)
         packed |= clock.ticks(visible_us)
         self.leader, self.visible = _sorted(packed)
         nobody = min((entities - first) << clock.bits, (1 << _BITS) - 1)
-        self._put_ties_in_order(rows, nobody, settle)
+        self.tied = self._put_ties_in_order(rows, nobody)
         if not rows.cutoff:
             self.best = self.visible
             return
@@ -167,11 +168,11 @@ class _Timeline:
         best[:nobody] = leader[:nobody] = -1
         return best, leader
 
-    def _put_ties_in_order(self, rows: Times, nobody: int, settle: Settle) -> None:
-        """Sort rows that became visible at once, the newest last."""
+    def _put_ties_in_order(self, rows: Times, nobody: int) -> Tied:
+        """Sort rows that became visible at once, the newest last; return those that no time tells apart."""
         same = self.visible[1:] == self.visible[:-1]
         if not same.any():
-            return
+            return Tied.none()
         same &= self.visible[1:] < nobody
         tied = np.zeros(len(self.leader), dtype=np.bool_)
         tied[1:] |= same
@@ -182,9 +183,8 @@ class _Timeline:
         members = members[np.lexsort((rows.created_us[members], rows.event_us[members], group))]
         event, created = rows.event_us[members], rows.created_us[members]
         equal = (group[1:] == group[:-1]) & (event[1:] == event[:-1]) & (created[1:] == created[:-1])
-        if equal.any():
-            members = _winners_last(members, equal, settle)
         self.leader[at] = members
+        return Tied.of(members, equal)
 
 
 def _sorted(packed: Int64s) -> tuple[Numbers, Int64s]:
@@ -192,18 +192,6 @@ def _sorted(packed: Int64s) -> tuple[Numbers, Int64s]:
         return np.arange(len(packed), dtype=np.int32), packed
     order = np.argsort(packed)
     return order.astype(np.int32), packed[order]
-
-
-def _winners_last(members: Numbers, equal: Flags, settle: Settle) -> Numbers:
-    """Put the winner of each run of equal rows at its end."""
-    groups = np.concatenate([[0], np.cumsum(~equal)])
-    full = np.zeros(len(members), dtype=np.bool_)
-    full[1:] |= equal
-    full[:-1] |= equal
-    at = np.flatnonzero(full)
-    wins = np.ones(len(members), dtype=np.bool_)
-    wins[at] = settle(members[at], groups[at])
-    return members[np.lexsort((wins, groups))]
 
 
 def _ranges(
@@ -228,7 +216,3 @@ def _ranges(
         at = order[of_rows[i] : of_rows[i + 1]]
         if some.start < some.stop and len(at):
             yield some, at, first
-
-
-def _shifted(settle: Settle, at: Numbers | None) -> Settle:
-    return settle if at is None else lambda rows, groups: settle(at[rows], groups)
