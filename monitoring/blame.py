@@ -137,6 +137,8 @@ def _shares(
 ) -> Shares:
     spec, schema = evidence.release.manifest.spec, evidence.release.manifest.feature_schema
     rescorer = Rescorer(evidence.release)
+    if truth is not None and not any(suspect.skewed for suspect in suspects):
+        truth = None
     if truth is not None:
         judged = judged.filter(pc.is_in(judged["prediction_id"], truth["prediction_id"].combine_chunks()))
     window, held_out, baseline = (_some(table) for table in (judged, test, evidence.baseline))

@@ -27,6 +27,7 @@ SAMPLE_ROWS = 2_000
 _HABIT, _KNOWS_ENOUGH = 0.2, 20
 
 Progress = Callable[[str], None]
+Keep = Callable[[pa.Table], None]
 Named = dict[str, list[Cause | None]]
 
 
@@ -38,6 +39,7 @@ def explain_skew(
     rows: int | None = SAMPLE_ROWS,
     steps: Sequence[datetime] | None = None,
     progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> SkewReport:
     """Compare served values with those that training would have seen at each question's own time.
 
@@ -52,6 +54,9 @@ def explain_skew(
         only not written yet also where nothing else does.
     progress
         Told the name of each view before it is looked at.
+    keep
+        Given, for each version, the model's columns as training would have seen them, with
+        ``prediction_id`` and ``version``.
 
     Raises
     ------
@@ -68,7 +73,8 @@ def explain_skew(
         scorer = Scorer.load(read_release(workspace.releases / model / version))
         own = predictions.filter(pc.equal(predictions["version"], version))
         chosen = own if rows is None else sample(own, scorer.plan, rows)
-        found = _explain_version(repo, scorer, chosen, steps=steps, progress=progress or _silent)
+        told = progress or _silent
+        found = _explain_version(repo, scorer, chosen, steps=steps, progress=told, keep=keep or _silent)
         report += found.model_copy(update={"asked": own.num_rows})
     return report
 
@@ -80,6 +86,7 @@ def _explain_version(
     *,
     steps: Sequence[datetime] | None,
     progress: Progress,
+    keep: Keep,
 ) -> SkewReport:
     plan = scorer.plan
     known = ["event_timestamp", *plan.request_keys]
@@ -101,6 +108,7 @@ def _explain_version(
     remade = scorer.columns(served, inputs)
     for transform in plan.transforms:
         named |= _explain_transform(transform, predictions, made, remade, named)
+    keep(_as_trained(predictions, scorer, made))
     ids = predictions["prediction_id"].to_pylist()
     columns = [
         column_skew(name, causes, ids, predictions[name].to_pylist(), made[name])
@@ -116,8 +124,13 @@ def _explain_version(
     )
 
 
-def _silent(_view: str) -> None:
+def _silent(_: object) -> None:
     pass
+
+
+def _as_trained(predictions: pa.Table, scorer: Scorer, made: Mapping[str, Sequence[object]]) -> pa.Table:
+    columns = {name: pa.array(made[name], from_pandas=True) for name in scorer.schema.names}
+    return pa.table({name: predictions[name] for name in ("prediction_id", "version")} | columns)
 
 
 def _case(

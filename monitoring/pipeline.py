@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from knownat.clock import Clock, from_us
 from knownat.contract.columns import as_numbers
 from knownat.contract.log_reader import read_predictions
@@ -32,7 +35,17 @@ from monitoring.summary import ColumnDrift, Estimate, Level, Summary
 from monitoring.verdict import judge
 from monitoring.versions import read_changes
 from monitoring.views import statuses
-from monitoring.window_files import OUTCOMES, PAGE, REPORT, SKEW, SUMMARY, read_skew, read_summary
+from monitoring.window_files import (
+    OUTCOMES,
+    PAGE,
+    REPORT,
+    SKEW,
+    SUMMARY,
+    TRUTH,
+    read_skew,
+    read_summary,
+    read_truth,
+)
 from monitoring.windows import Window
 
 _SKEW_ROWS = 2_000
@@ -123,7 +136,7 @@ class _Run:
         kept = None if self._due(Job.JUDGE) else read_summary(self.folder)
         if kept is not None:
             return kept
-        told = Told(read_skew(self.folder), self._changes())
+        told = Told(read_skew(self.folder), self._changes(), read_truth(self.folder))
         profile = profile_window(self.evidence)
         summary = summarize(self.evidence, profile, self.window, now=self.now, told=told)
         replace_text(self.folder / SUMMARY, summary.model_dump_json(indent=2))
@@ -147,15 +160,27 @@ class _Run:
 
         start, end, model = self.window.start, self.window.end, self.evidence.release.manifest.model
         predictions = read_predictions(self.workspace.predictions, model, start=start, end=end)
+        truth: list[pa.Table] = []
         try:
-            report = explain_skew(self.workspace, model, predictions, rows=_SKEW_ROWS)
+            report = explain_skew(self.workspace, model, predictions, rows=_SKEW_ROWS, keep=truth.append)
         except KnownatError as error:
             self.problems.append(f"skew was not compared: {error}")
             return
+        self._keep_truth(truth if report.unexpected else [])
         replace_text(self.folder / SKEW, report.model_dump_json(indent=1))
         self._finish(Job.SKEW)
         # What is known of values now is news to the judgement.
         self.made_from.pop(Job.JUDGE, None)
+
+    def _keep_truth(self, truth: Sequence[pa.Table]) -> None:
+        """Keep what training would have seen of the judged version's rows, for the blame of a later look."""
+        judged, file = self.evidence.release.manifest.version, self.folder / TRUTH
+        own = [table for table in truth if table["version"][0].as_py() == judged]
+        if own:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(own[0].drop(["version"]), file, compression="zstd")
+        else:
+            file.unlink(missing_ok=True)
 
     def _due(self, job: Job) -> bool:
         return self.made_from.get(job) != self.marks.of_job(job)
@@ -190,6 +215,8 @@ class Told:
     skew: SkewReport | None = None
     changes: Sequence[str] = ()
     """What was changed or happened, in words."""
+    truth: pa.Table | None = None
+    """Model columns as training would have seen them, by ``prediction_id``."""
 
 
 def summarize(
@@ -240,7 +267,9 @@ def summarize(
         performance=performance,
     )
     known = told or Told()
-    blame = explain_change(evidence, summary, now=now, skew=known.skew, changes=known.changes)
+    blame = explain_change(
+        evidence, summary, now=now, skew=known.skew, truth=known.truth, changes=known.changes
+    )
     return summary.model_copy(update={"blame": blame})
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from monitoring.skew_report import SkewReport
@@ -10,6 +12,8 @@ from monitoring.summary import Summary
 
 SUMMARY = "summary.json"
 SKEW = "skew.json"
+TRUTH = "training_values.parquet"
+"""The model's columns as training would have seen them, where what was served differs for a cause to mend."""
 PAGE = "page.html"
 REPORT = "report.html"
 """Evidently's, of the columns."""
@@ -36,4 +40,12 @@ def read_skew(folder: Path) -> SkewReport | None:
     try:
         return SkewReport.model_validate_json((folder / SKEW).read_bytes())
     except (OSError, ValidationError):
+        return None
+
+
+def read_truth(folder: Path) -> pa.Table | None:
+    """Read what training would have seen of the compared rows; None if nothing had to be mended."""
+    try:
+        return pq.read_table(folder / TRUTH)
+    except (OSError, pa.ArrowException):
         return None

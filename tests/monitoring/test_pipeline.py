@@ -8,13 +8,17 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from knownat.clock import FileClock, FixedClock, to_us
+from monitoring.causes import Cause
 from monitoring.jobs import Job
 from monitoring.pipeline import monitor_window
 from monitoring.site import write_site
-from monitoring.summary import FaultKind, Level, PerformanceStatus, Summary
+from monitoring.skew_report import ColumnSkew, SkewReport
+from monitoring.summary import Culprit, FaultKind, Level, PerformanceStatus, Summary
+from monitoring.window_files import SKEW, TRUTH
 from tests.monitoring.shop_log import END, MODEL, PLAN, START, make_features, make_labels
 
 # Evidently costs seconds to import: one worker does so.
@@ -222,3 +226,22 @@ def test_the_command_alarms_by_its_exit_code_and_never_phones_home(shop):
     assert model["verdict"]["action"] == "alert"
     assert document["verdict"]["level"] == "alert"
     assert document["page"].endswith("20240304T000000Z_20240305T000000Z/page.html")
+
+
+def test_what_training_would_have_seen_says_how_much_of_a_fall_is_the_pipelines(shop):
+    truth, random = make_features(ROWS, seed=3), np.random.default_rng(4)
+    mixed_up = truth.set_column(0, VALUE, pa.array(random.permutation(truth[VALUE].to_numpy())))
+    predictions = shop.log(mixed_up)
+    shop.post_labels(predictions, make_labels(truth, seed=9), after=timedelta(hours=5))
+    before = judge(shop, jobs=(Job.JUDGE,))
+    column = ColumnSkew(column=VALUE, causes={Cause.WRONG_KEY: ROWS}, examples=())
+    skew = SkewReport(asked=ROWS, rows=ROWS, values=6 * ROWS, columns=(column,))
+    (before.folder / SKEW).write_text(skew.model_dump_json())
+    kept = truth.append_column("prediction_id", predictions["prediction_id"])
+    pq.write_table(kept, before.folder / TRUTH)
+
+    after = judge(shop, jobs=(Job.JUDGE,), again=True)
+
+    assert before.summary.blame.culprit is Culprit.WORLD
+    assert after.summary.blame.culprit is Culprit.PIPELINE
+    assert after.summary.blame.groups[0].how == "replayed"

@@ -259,6 +259,22 @@ def test_a_changed_value_is_named_beside_the_lag(served, name, change, cause):
     assert (first.column, example.prediction_id) == (name, predictions["prediction_id"][place].as_py())
 
 
+def test_what_training_would_have_seen_is_kept_with_the_rows_it_is_of(served):
+    _, predictions, _ = served
+    name = "customer_orders__order_value_eur_30d"
+    values = predictions[name].to_pylist()
+    place = next(i for i, value in enumerate(values) if value and value % 1)
+    kept = []
+
+    explained(served, replaced(predictions, name, place, values[place] * 60), keep=kept.append)
+
+    (truth,) = kept
+    ids = truth["prediction_id"].to_pylist()
+    assert ids == predictions["prediction_id"].to_pylist()
+    assert truth[name][place].as_py() == values[place]
+    assert set(truth["version"].to_pylist()) == {"1"}
+
+
 def test_a_row_that_was_lost_online_is_named(served):
     _, predictions, _ = served
     status = predictions["served__region_sales__status"].to_pylist()
