@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from knownat.contract.verdict import Action, ModelVerdict
+from monitoring.catalogue import Catalogue
 from monitoring.charts import draw_buckets, draw_trend
 from monitoring.incidents import Incident
 from monitoring.metrics import display_name
@@ -21,6 +22,7 @@ from monitoring.versions import Change, Version
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TREND_WINDOWS = 30
+_WINDOWS_OPEN = 8
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Found:
     charts: bool = False
     outcomes: bool = False
     skew: SkewReport | None = None
-    catalogue: str | None = None
-    """Where the features are described, seen from the window's page; None if nowhere."""
+    catalogue: Catalogue | None = None
+    """Where the features are described; None if nowhere."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ModelPage:
     """Why there is no verdict."""
     untold: str = ""
     """Why its webhook could not be told of it; empty if none waits."""
-    catalogue: str | None = None
+    catalogue: Catalogue | None = None
 
     @property
     def newest(self) -> Summary | None:
@@ -103,7 +105,15 @@ def page(summary: Summary, found: Found) -> str:
 
 def model_page(model: ModelPage) -> str:
     """Write the page of one model: verdict, timeline, versions, incidents, windows."""
-    return _render("model.html.jinja", m=model, s=model.newest)
+    newest_first = model.entries[::-1]
+    return _render(
+        "model.html.jinja",
+        m=model,
+        s=model.newest,
+        newest=newest_first[:_WINDOWS_OPEN],
+        earlier=newest_first[_WINDOWS_OPEN:],
+        estimated=any(entry.summary.performance.estimates for entry in model.entries),
+    )
 
 
 def overview(
@@ -111,7 +121,7 @@ def overview(
     *,
     unreadable: Sequence[str] = (),
     problems: Sequence[str] = (),
-    catalogue: str | None = None,
+    catalogue: Catalogue | None = None,
 ) -> str:
     """Write the page of all models, the one that asks for most first; what cannot be read is named."""
     ordered = sorted(models, key=lambda model: (_URGENCY.index(model.action), model.name))

@@ -18,7 +18,7 @@ from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, KnownatError
 from monitoring import pages
 from monitoring.blame import explain_change
-from monitoring.catalogue import catalogue_from
+from monitoring.catalogue import Catalogue
 from monitoring.charting import draw_charts, draw_outcomes
 from monitoring.contest import judge_contest
 from monitoring.drift import DriftRules, measure_drift
@@ -144,14 +144,13 @@ class _Run:
         return summary
 
     def _changes(self) -> list[str]:
+        """Tell what people marked and promoted in this window."""
         model, window = self.evidence.release.manifest.model, self.window
+        marked = [each for each in _readable_incidents(self.workspace) if each.concerns(model)]
+        promoted = [c for c in read_changes(self.workspace, model) if window.start <= c.at < window.end]
         return [
-            *(i.text for i in _readable_incidents(self.workspace) if i.concerns(model) and i.touches(window)),
-            *(
-                f"version {change.version} became {change.role} at {change.at:%Y-%m-%d %H:%M}"
-                for change in read_changes(self.workspace, model)
-                if window.start <= change.at < window.end
-            ),
+            *(incident.text.rstrip(".") for incident in marked if incident.touches(window)),
+            *(f"version {c.version} became {c.role} at {c.at:%Y-%m-%d %H:%M}" for c in promoted),
         ]
 
     def _explain_skew(self) -> None:
@@ -197,7 +196,7 @@ def write_page(workspace: Workspace, folder: Path, summary: Summary) -> None:
         charts=(folder / REPORT).is_file(),
         outcomes=(folder / OUTCOMES).is_file(),
         skew=read_skew(folder),
-        catalogue=catalogue_from(workspace, folder),
+        catalogue=Catalogue.seen_from(workspace, folder),
     )
     replace_text(folder / PAGE, pages.page(summary, found))
 

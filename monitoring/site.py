@@ -8,7 +8,7 @@ from knownat.contract.verdict import ModelVerdict, read_verdict
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, VerdictError
 from monitoring import pages
-from monitoring.catalogue import catalogue_from
+from monitoring.catalogue import Catalogue
 from monitoring.files import alone_in, replace_text
 from monitoring.incidents import Incident, read_incidents
 from monitoring.metrics import display_name
@@ -45,7 +45,7 @@ def write_site(workspace: Workspace, *, problems: Sequence[str] = ()) -> Path:
             models,
             unreadable=unreadable,
             problems=(*problems, *found_problems),
-            catalogue=catalogue_from(workspace, reports),
+            catalogue=Catalogue.seen_from(workspace, reports),
         )
         replace_text(reports / INDEX, overview)
         replace_text(reports / TEXTFILE, write_samples(_told(models)))
@@ -69,7 +69,7 @@ def _model(workspace: Workspace, folder: Path, incidents: Sequence[Incident]) ->
         versions=tuple(read_versions(workspace, folder.name)),
         changes=changes,
         incidents=own,
-        catalogue=catalogue_from(workspace, folder),
+        catalogue=Catalogue.seen_from(workspace, folder),
     )
     return _with_timeline(model, marks)
 
@@ -102,6 +102,7 @@ def _point(entry: pages.Entry) -> Point:
         drifted=min(sum(feature.importance for feature in s.drifted), 1.0),
         age=max(ages, default=None),
         value=s.headline.window if s.headline is not None else None,
+        estimate=next((e.range for e in s.performance.estimates if e.metric == s.metric), None),
     )
 
 

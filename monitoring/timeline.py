@@ -13,9 +13,11 @@ from markupsafe import Markup
 from knownat.contract.release import Interval
 from monitoring.summary import Level, Span
 
-_WIDTH, _LEFT, _RIGHT = 960, 74, 10
+# Numbers and titles stand on the right: a narrow screen shows the newest end first.
+_WIDTH, _LEFT, _RIGHT = 1080, 6, 62
 _TOP, _GAP, _AXIS = 34, 26, 22
 _TALL, _SHORT = 132, 44
+_HALF_A_TICK = 20
 
 _SVG = Markup(
     '<svg class="timeline" role="group" aria-label="{}" width="{w}" height="{h}" viewBox="0 0 {w} {h}">'
@@ -113,7 +115,8 @@ class _Place:
 
 
 def _panels(points: Sequence[Point], metric: str, release: float | None) -> tuple[_Panel, ...]:
-    known = [bound for p in points if p.value for bound in (p.value.low, p.value.high)]
+    spans = [span for p in points for span in (p.value, p.estimate) if span is not None]
+    known = [bound for span in spans for bound in (span.low, span.high)]
     known += [] if release is None else [release]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     most = float(max((p.volume for p in points), default=1)) or 1.0
@@ -121,9 +124,9 @@ def _panels(points: Sequence[Point], metric: str, release: float | None) -> tupl
     oldest = max((p.age for p in points if p.age is not None), default=1.0)
     laid_out = [
         (metric, _TALL, low, high, lambda v: f"{v:.3g}"),
-        ("Share of the model's inputs that drifted, by importance", _SHORT, 0.0, 1.0, lambda v: f"{v:.0%}"),
+        ("Drifted inputs, by importance", _SHORT, 0.0, 1.0, lambda v: f"{v:.0%}"),
         ("Faults in the data", _SHORT, 0.0, faults, lambda v: f"{v:.0f}"),
-        ("Age of the features, in times of the usual", _SHORT, 0.0, max(oldest, 2.0), lambda v: f"{v:.3g} x"),
+        ("Age of features, times the usual", _SHORT, 0.0, max(oldest, 2.0), lambda v: f"{v:.3g} x"),
         ("Predictions", _SHORT, 0.0, most, lambda v: f"{v:,.0f}"),
     ]
     panels, top = [], float(_TOP)
@@ -135,13 +138,15 @@ def _panels(points: Sequence[Point], metric: str, release: float | None) -> tupl
 
 def _frames(panels: Sequence[_Panel], place: _Place, height: float) -> Iterator[Markup]:
     for panel in panels:
-        yield _TEXT.format("title", _LEFT, panel.top - 8, panel.title)
+        yield _TEXT.format("title", _WIDTH - _RIGHT, panel.top - 8, panel.title)
         for value in (panel.low, panel.high):
             yield _LINE.format("grid", _LEFT, _WIDTH - _RIGHT, panel.y(value), panel.y(value))
-            yield _TEXT.format("axis", _LEFT - 8, panel.y(value) + 4, panel.show(value))
+            yield _TEXT.format("axis", _WIDTH - _RIGHT + 8, panel.y(value) + 4, panel.show(value))
     for when, text in _ticks(place.first, place.last):
         yield _LINE.format("grid", place.x(when), place.x(when), _TOP, height - _AXIS)
-        yield _TEXT.format("tick", place.x(when), height - 6, text)
+        # The middle of a text at the very edge would leave it cut off.
+        if place.x(when) > _LEFT + _HALF_A_TICK:
+            yield _TEXT.format("tick", place.x(when), height - 6, text)
 
 
 def _marks(marks: Sequence[Mark], place: _Place, bottom: float) -> Iterator[Markup]:

@@ -4,6 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from knownat.contract.verdict import Action, ModelVerdict
+from knownat.contract.workspace import Workspace
+from monitoring.catalogue import Catalogue
 from monitoring.causes import Cause
 from monitoring.charts import draw_buckets, draw_trend
 from monitoring.pages import Entry, Found, ModelPage, model_page, overview, page
@@ -145,14 +147,26 @@ def test_a_models_page_lists_its_windows_newest_first(summary):
     assert [link for link in links if link.endswith("page.html")] == ["new/page.html", "old/page.html"]
 
 
-def test_the_catalogue_is_linked_where_there_is_one(summary):
+def test_the_catalogue_is_linked_where_it_was_written(summary, tmp_path):
+    workspace = Workspace.at(tmp_path / "feature_repo")
+    window = workspace.reports / MODEL / "w"
+    assert Catalogue.seen_from(workspace, window) is None
+    (workspace.reports / "features").mkdir(parents=True)
+    for name in ("index", "orders"):
+        (workspace.reports / "features" / f"{name}.html").touch()
+    entries = [Entry(summary, "w/page.html")]
     model = model_at(
-        Action.OK, entries=[Entry(summary, "w/page.html")], catalogue="../../catalogue/index.html"
+        Action.OK, entries=entries, catalogue=Catalogue.seen_from(workspace, workspace.reports / MODEL)
     )
 
-    assert "../../catalogue/index.html" in Outline(model_page(model)).links
-    assert "../catalogue/index.html" in Outline(overview([model], catalogue="../catalogue/index.html")).links
-    assert "c.html" in Outline(page(summary, Found(catalogue="c.html"))).links
+    links = Outline(page(summary, Found(catalogue=Catalogue.seen_from(workspace, window)))).links
+
+    assert "../../features/index.html" in links
+    assert "../../features/orders.html#order_value_eur_30d" in links
+    assert not any("city" in link for link in links)
+    assert "../features/index.html" in Outline(model_page(model)).links
+    from_above = Catalogue.seen_from(workspace, workspace.reports)
+    assert "features/index.html" in Outline(overview([model], catalogue=from_above)).links
 
 
 def test_differences_from_training_stand_with_their_causes(summary):

@@ -20,6 +20,7 @@ from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo
+from tests.soak import scale
 from tests.training import shop
 from training.audit import Step, alone_with, read_lines
 from training.pipeline import say_nothing, train
@@ -361,7 +362,10 @@ retraining.retrain(
 """
 
 
-@pytest.mark.parametrize("spot", ["written:asked", "train", "written:trained", "shadow"])
+_SPOTS = ("train", "written:asked", "written:trained", "shadow")
+
+
+@pytest.mark.parametrize("spot", _SPOTS[: scale(1, 4)])
 def test_a_run_that_was_killed_between_two_steps_is_taken_up_where_it_was(at_start, shadowed, spot):
     declare(at_start, PERSON)
 
