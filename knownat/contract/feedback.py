@@ -25,6 +25,7 @@ Value = float | int | bool | str | None
 """A value as it was logged; a number that JSON does not have is its name, such as ``"NaN"``."""
 
 _ID_BYTES = 8
+_FRACTIONS = frozenset({"float64", "float32"})
 
 
 class _Frozen(BaseModel):
@@ -97,6 +98,11 @@ def make_bundle(row: Mapping[str, object], *, comment: str, posted_at: datetime,
             "made_by": made_by,
         }
     )
+
+
+def as_logged(value: Value, dtype: str) -> object:
+    """Return a bundle's value as it was logged, by its Arrow type: a number that JSON lacks is one again."""
+    return float(value) if dtype in _FRACTIONS and value is not None else value
 
 
 def keep_bundle(root: Path, bundle: Bundle) -> bool:

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from knownat.contract.cases import Case
-from knownat.contract.feedback import Bundle, Value
+from knownat.contract.feedback import Bundle, Value, as_logged
 from knownat.contract.read_plan import PlanFeature
 from knownat.contract.release import Release
 from knownat.errors import KnownatError, SchemaMismatch
 from knownat.scoring.scorer import TOLERANCE, Scorer, same_values
-
-_NUMBERS = frozenset({"float64", "float32"})
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def replay(release: Release, bundle: Bundle) -> Replayed:
     for transform in scorer.plan.transforms:
         for output in transform.outputs:
             name = transform.column(output.name)
-            logged = _typed(bundle.features.get(name), output.dtype)
+            logged = as_logged(bundle.features.get(name), output.dtype)
             if not same_values([made[name]], [logged]):
                 differences.append(Difference(name, logged, made[name]))
     return Replayed(alone, tuple(differences))
@@ -113,15 +111,8 @@ def _score(
 
 
 def _values(found: Mapping[str, Value], wanted: Mapping[str, PlanFeature]) -> dict[str, object]:
-    return {name: _typed(found[name], feature.dtype) for name, feature in wanted.items()}
+    return {name: as_logged(found[name], feature.dtype) for name, feature in wanted.items()}
 
 
 def _columns(values: Mapping[str, object]) -> dict[str, list[object]]:
     return {name: [value] for name, value in values.items()}
-
-
-def _typed(value: Value, dtype: str) -> object:
-    """Undo what JSON did to a number that it does not have."""
-    if dtype in _NUMBERS and value is not None and not isinstance(value, bool):
-        return float(value)
-    return value

@@ -57,6 +57,15 @@ def test_an_id_leads_nowhere_else(log, text):
     assert find_prediction(log, one[:-1]) is None
 
 
+def test_an_absolute_path_is_no_model(log, tmp_path):
+    elsewhere = ServedModel(tmp_path / "elsewhere", "basket")
+    (one,) = elsewhere.answer([question(0)])
+    absolute = f"{tmp_path}/elsewhere/{one}"
+    elsewhere.answer([question(0, prediction_id=absolute)])
+
+    assert find_prediction(log, absolute) is None
+
+
 def test_a_torn_tail_hides_no_row_before_it(log):
     model = ServedModel(log, "basket")
     first, last = model.answer([question(0), question(1)])

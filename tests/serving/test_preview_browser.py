@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from axe_core_python.selenium import Axe
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -53,6 +54,12 @@ def asked_for(browser):
     return {url.split("/")[2] for url in sent if url.startswith("http")}
 
 
+def faults_of_access(browser):
+    """What axe finds that would keep somebody from using the page as it stands."""
+    found = Axe().run(browser)["violations"]
+    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found]
+
+
 def fits(browser):
     return browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -69,6 +76,7 @@ def test_a_user_asks_sees_why_and_says_what_is_odd(parcels, key, chromium):
         fill(browser, "key", key + Keys.ENTER)
 
         shown(browser, "ask")
+        assert faults_of_access(browser) == []
         assert by_id(browser, "standing").text == "In production\nVersion 1 answers as champion."
         Select(by_id(browser, "examples")).select_by_index(1)
         assert by_id(browser, "inputs-weight_kg").get_attribute("value") == "7.0"
@@ -127,6 +135,7 @@ def test_a_candidate_is_marked_and_asked_by_keyboard_alone_on_a_phone(parcels, c
         controls = browser.find_elements(By.CSS_SELECTOR, "input, select, textarea")
         labels = {label.get_attribute("for") for label in browser.find_elements(By.TAG_NAME, "label")}
         assert {control.get_attribute("id") for control in controls} == labels
+        assert faults_of_access(browser) == []
         assert fits(browser)
     assert complaints(browser) == []
     (bundle,) = list_bundles(parcels.workspace.feedback)
