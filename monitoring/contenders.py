@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from knownat.contract.log_reader import read_predictions, version_folders
-from knownat.contract.prediction_log import Role
+from knownat.contract.prediction_log import Role, logged_scores
 from knownat.contract.release import Release, read_release
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from monitoring.contest import CHAMPION, CONTENDER, Contest
+from monitoring.metrics import Floats
 from monitoring.rescoring import Rescorer
 from monitoring.windows import Window
 
@@ -55,7 +56,10 @@ def _contests(
         since = answered["event_timestamp"][0].as_py()
         own = read_predictions(root, model, start=since, end=until, version=ours)
         own = own.filter(pc.equal(own["role"], Role.CHAMPION.value))
-        if role == Role.SHADOW:
+        if role == Role.SHADOW and champion.plan.classes:
+            # Lists of shares cannot be joined; scored again from the logged features they are the same.
+            yield _rescored(workspace, champion, version, own, answered.slice(0, 0), role=role)
+        elif role == Role.SHADOW:
             yield Contest(ours, version, role, _same_questions(own, answered))
         else:
             yield _rescored(workspace, champion, version, own, answered)
@@ -76,15 +80,25 @@ def _same_questions(own: pa.Table, shadow: pa.Table) -> pa.Table:
     return mine.join(scored, asked, join_type="inner").select(_COLUMNS)
 
 
+def _column(scores: Floats) -> pa.Array:
+    return pa.array(scores if scores.ndim == 1 else scores.tolist())
+
+
 def _null_as_text(table: pa.Table, name: str) -> pa.Table:
     text = pc.fill_null(pc.binary_join_element_wise("=", pc.cast(table[name], pa.string()), ""), "null")
     return table.set_column(table.column_names.index(name), name, text)
 
 
 def _rescored(
-    workspace: Workspace, champion: Release, version: str, own: pa.Table, answered: pa.Table
+    workspace: Workspace,
+    champion: Release,
+    version: str,
+    own: pa.Table,
+    answered: pa.Table,
+    *,
+    role: str = Role.CHALLENGER.value,
 ) -> Contest:
-    ours, role = champion.manifest.version, Role.CHALLENGER.value
+    ours = champion.manifest.version
     nothing = own.slice(0, 0).select(_COLUMNS[:2])
     nothing = nothing.append_column(CHAMPION, own["score"].slice(0, 0)).append_column(
         CONTENDER, own["score"].slice(0, 0)
@@ -104,8 +118,10 @@ def _rescored(
             notes.append(f"{len(rows):,} rows lack {len(lacking)} columns of {who}, such as {lacking[0]}")
         elif rows.num_rows:
             again = Rescorer(other).score(rows)
-            said = rows.select(["prediction_id", "event_timestamp"]).append_column(scored, rows["score"])
-            both = said.append_column(name, pa.array(again if again.ndim == 1 else again.tolist()))
+            said = rows.select(["prediction_id", "event_timestamp"])
+            both = said.append_column(scored, _column(logged_scores(rows))).append_column(
+                name, _column(again)
+            )
             parts.append(both.select(_COLUMNS))
     note = "; ".join(notes)
     if notes:

@@ -150,8 +150,6 @@ def _why_not(summary: Summary) -> str:
             return f"none of {performance.matured:,} matured predictions has a label"
         case PerformanceStatus.TOO_FEW:
             return f"{performance.labelled:,} labels are too few"
-        case PerformanceStatus.NOT_SUPPORTED:
-            return f"one score a prediction is not enough for {summary.metric} of a {summary.task} model"
         case PerformanceStatus.MEASURED:
             return f"{display_name(summary.metric)} has no meaning on these labels"
 

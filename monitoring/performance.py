@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from knownat.contract.columns import as_numbers
 from knownat.contract.model_spec import METRICS, ModelSpec
-from knownat.contract.prediction_log import TIMESTAMP
+from knownat.contract.prediction_log import TIMESTAMP, logged_scores
 from knownat.contract.release import Interval, Manifest
 from knownat.scoring.metrics import measure
 from monitoring.calibration import calibration_bins
-from monitoring.metrics import Floats, measurable, measure_all
+from monitoring.metrics import Floats, measurable, measure_all, scores_of
 from monitoring.slices import measure_slices
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
 from monitoring.usual import rows_by_window
@@ -40,8 +40,12 @@ def measure_performance(
     wait = spec.monitoring.label_wait_hours
     matured = mature(predictions, spec, now=now)
     judged = join_labels(matured, labels, now=now)
-    status = _status(spec, matured=matured.num_rows, labelled=judged.num_rows)
     label, score = labels_and_scores(judged)
+    if score.ndim == 2:
+        # A label that is no class the model knows says nothing of its shares.
+        known = np.flatnonzero(np.isin(label, np.arange(score.shape[1])))
+        judged, label, score = judged.take(known), label[known], score[known]
+    status = _status(spec, matured=matured.num_rows, labelled=judged.num_rows)
     enough = status is PerformanceStatus.MEASURED
     return Performance(
         status=status,
@@ -49,8 +53,8 @@ def measure_performance(
         matured=matured.num_rows,
         pending=predictions.num_rows - matured.num_rows,
         labelled=judged.num_rows,
-        mean_label=float(label.mean()) if len(label) else None,
-        mean_score=float(score.mean()) if len(score) else None,
+        mean_label=float(label.mean()) if len(label) and score.ndim == 1 else None,
+        mean_score=float(score.mean()) if len(score) and score.ndim == 1 else None,
         metrics=_changes(manifest, label, score, usual=usual or {}) if enough else (),
         calibration=calibration_bins(label, score) if enough else (),
         slices=measure_slices(manifest, judged, label, score) if enough else (),
@@ -76,9 +80,8 @@ def join_labels(predictions: pa.Table, labels: pa.Table, *, now: datetime) -> pa
 
 
 def labels_and_scores(judged: pa.Table) -> tuple[Floats, Floats]:
-    """Return both of judged predictions, as numbers."""
-    label, score = (judged[name].to_numpy().astype(np.float64) for name in ("label", "score"))
-    return label, score
+    """Return both of judged predictions, as numbers; scores of shape (n, classes) for a multiclass model."""
+    return judged["label"].to_numpy().astype(np.float64), logged_scores(judged)
 
 
 def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[str, Span]:
@@ -89,7 +92,7 @@ def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[st
     """
     known = holdout.filter(pc.is_valid(holdout["label"]))
     past = rows_by_window(known, window)
-    label, score = (as_numbers(name, known[name]) for name in ("label", "score"))
+    label, score = as_numbers("label", known["label"]), scores_of(known["score"])
     spans = {}
     for metric in measurable(spec.task) if len(past) else ():
         found = [measure(metric, label[rows], score[rows], quantile=spec.quantile) for rows in past]
@@ -145,8 +148,6 @@ def _changes(
 
 
 def _status(spec: ModelSpec, *, matured: int, labelled: int) -> PerformanceStatus:
-    if spec.metric not in measurable(spec.task):
-        return PerformanceStatus.NOT_SUPPORTED
     if not matured:
         return PerformanceStatus.PENDING
     if not labelled:

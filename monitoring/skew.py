@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knownat.contract.prediction_log import TIMESTAMP
+from knownat.contract.prediction_log import TIMESTAMP, logged_scores
 from knownat.contract.read_plan import ReadPlan
 from knownat.contract.release import read_release
 from knownat.contract.workspace import Workspace
@@ -134,7 +134,7 @@ def _replay_version(
         mismatches=sum(values.counts.values()),
         origins_compared=len(plan.views) * len(_ORIGIN) * kept.num_rows,
         origin_mismatches=sum(origins.counts.values()),
-        max_score_difference=largest_difference(score, kept["score"].to_numpy()),
+        max_score_difference=largest_difference(score, logged_scores(kept)),
         by_column={**values.counts, **origins.counts},
         first=(*values.first, *origins.first)[:_NAMED],
     )

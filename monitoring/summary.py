@@ -115,7 +115,6 @@ class PerformanceStatus(StrEnum):
     PENDING = "pending"
     TOO_FEW = "too_few"
     UNLABELLED = "unlabelled"
-    NOT_SUPPORTED = "not_supported"
 
 
 class Span(_Frozen):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from knownat.contract.prediction_log import class_columns
 from knownat.contract.read_plan import PlanView, ReadPlan, Status
 from knownat.contract.release import Deployed, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
@@ -154,10 +155,12 @@ def _score(
         pa.repeat(manifest.model, rows),
         pa.repeat(manifest.version, rows),
         _degraded(frame, plan),
-        pa.array(scores.tolist()),
+        pa.array(scores if scores.ndim == 1 else scores.max(axis=1)),
     )
     for name, column in zip(ADDED_COLUMNS, added, strict=True):
         examples = examples.append_column(name, column)
+    for number, name in enumerate(class_columns(plan)):
+        examples = examples.append_column(name, pa.array(scores[:, number]))
     return examples
 
 

@@ -58,8 +58,6 @@ class ReleaseLoader:
         release = read_release(path, digest=deployed.digest)
         if release.manifest.model != model:
             raise ReleaseError(f"{path} is a release of '{release.manifest.model}', not of '{model}'.")
-        if release.manifest.spec.task == "multiclass":
-            raise ReleaseError(f"{path}: a multiclass model has no single score to serve; score it in batch.")
         plan, hidden = release.plan, release.manifest.spec.serving.pseudonymous_keys
         if hidden and self.pseudonyms is None:
             raise ReleaseError(

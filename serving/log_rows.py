@@ -32,6 +32,8 @@ class Answered:
     ids: Sequence[str]
     degraded: Sequence[bool]
     scores: Sequence[float]
+    shares: Sequence[Sequence[float]] = ()
+    """Of each class, where the model tells several apart."""
 
 
 class LogRows:
@@ -65,8 +67,12 @@ class LogRows:
         inputs: Sequence[object],
         row: OneRow,
         made: list[object],
+        shares: Sequence[float] = (),
     ) -> list[object]:
-        """Lay out one row; ``answered`` is its id, whether it is degraded, and its score."""
+        """Lay out one row; ``answered`` is its id, whether it is degraded, and its score.
+
+        ``shares`` are those of each class, where the model tells several apart.
+        """
         request_id, logged_us, now_us, role, elapsed_us = asked
         prediction_id, degraded, score = answered
         for place in self._whole:
@@ -78,7 +84,7 @@ class LogRows:
             keys = [column[0] for column in keys]
         served = chain.from_iterable(zip(row.event_us, row.created_us, row.status, strict=True))
         head = (prediction_id, request_id, logged_us, now_us, *self._name, role)
-        return [*head, *keys, *inputs, *row.values, *made, *served, degraded, score, elapsed_us]
+        return [*head, *keys, *inputs, *row.values, *made, *served, degraded, score, elapsed_us, *shares]
 
     def many(
         self,
@@ -111,6 +117,7 @@ class LogRows:
             answered.degraded,
             answered.scores,
             [asked.elapsed_us] * count,
+            *zip(*answered.shares, strict=True),
         ]
         return list(zip(*laid, strict=True))
 

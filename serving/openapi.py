@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from knownat.contract.read_plan import Status
 from knownat.scoring.contributions import Scale
@@ -40,11 +40,16 @@ class ExplanationAnswer(BaseModel):
 
 
 class PredictionAnswer(BaseModel):
-    """One prediction; ``degraded`` when a view gave no current value; explained if that was asked."""
+    """One prediction; ``degraded`` when a view gave no current value; explained if that was asked.
+
+    A multiclass model names the likeliest class, whose share is the score, and gives the shares of all.
+    """
 
     prediction_id: str
     score: float
     degraded: bool
+    likeliest: int | None = Field(default=None, alias="class")
+    shares: list[float] | None = None
     views: dict[str, ViewAnswer]
     explanation: ExplanationAnswer | None = None
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import NamedTuple
 
 import msgspec
@@ -70,7 +71,9 @@ class Answering:
         now_us = moment.now_us
         inputs = model.inputs_at(question.inputs, now_us)
         scored = model.scorer.score_one(row.values, inputs)
-        (score,) = scored.scores
+        scores = scored.scores
+        # Of a multiclass model the score is the share of the likeliest class.
+        score, shares = (scores[0], ()) if len(scores) == 1 else (max(scores), scores)
         prediction_id = self.ids.issue_one(model.name)
         degraded = row.status != model.all_present
         elapsed_us = moment.elapsed_us
@@ -81,12 +84,14 @@ class Answering:
             inputs=inputs,
             row=row,
             made=scored.made,
+            shares=shares,
         )
         model.log.append_one(logged)
         model.tally.add(now_us, row.event_us, row.status, degraded=degraded)
         model.tally.observe(elapsed_us)
         views = _views(model, row.event_us, row.status, now_us)
-        return _document(model, question.request_id, [_prediction(prediction_id, score, degraded, views)])
+        answer = _prediction(prediction_id, score, degraded, views, shares)
+        return _document(model, question.request_id, [answer])
 
     def many(
         self, model: ServedModel, role: Role, question: Question, read: ReadResult, moment: Moment
@@ -104,13 +109,15 @@ class Answering:
         _refuse_other_rows(read, rows)
         inputs = model.columns_at(question.inputs, rows, now_us)
         columns = model.scorer.columns(read.values, inputs)
-        scores = model.scorer.score(columns).tolist()
+        given = model.scorer.score(columns)
+        shares: list[Sequence[float]] = given.tolist() if given.ndim == 2 else []
+        scores: list[float] = (given.max(axis=1) if shares else given).tolist()
         statuses = [read.status[view] for view in model.tally.views]
         degraded = [list(row) != model.all_present for row in zip(*statuses, strict=True)] or [False] * rows
         if role is not Role.SHADOW and not moment.seconds_left:
             # Nobody waits for it any more, so it must not be logged as answered.
             raise DeadlineExceeded(f"'{model.name}' could not answer in time. Ask again, or fewer rows.")
-        answered = Answered(self.ids.issue(model.name, rows), degraded, scores)
+        answered = Answered(self.ids.issue(model.name, rows), degraded, scores, shares)
         elapsed_us = moment.elapsed_us
         asked = Asked(question.request_id, self.clock.now_us(), now_us, role, elapsed_us)
         fed = {**columns, **inputs}
@@ -118,11 +125,9 @@ class Answering:
             model.log_rows.many(asked, answered, keys=question.keys, read=read, columns=fed, inputs=[*inputs])
         )
         events = zip(*(read.event_us[view] for view in model.tally.views), strict=True)
-        by_row = zip(answered.ids, scores, degraded, events, zip(*statuses, strict=True), strict=True)
-        predictions = [
-            _prediction(prediction_id, score, worse, _views(model, event_us, status, now_us))
-            for prediction_id, score, worse, event_us, status in by_row
-        ]
+        views = [_views(model, *row, now_us) for row in zip(events, zip(*statuses, strict=True), strict=True)]
+        by_row = zip(answered.ids, scores, degraded, views, shares or [()] * rows, strict=True)
+        predictions = list(starmap(_prediction, by_row))
         return ManyAnswered(_document(model, question.request_id, predictions), read, degraded, elapsed_us)
 
 
@@ -143,8 +148,14 @@ def _document(model: ServedModel, request_id: str, predictions: list[dict[str, o
     return encode({**named, "predictions": predictions})
 
 
-def _prediction(prediction_id: str, score: float, worse: bool, views: dict[str, object]) -> dict[str, object]:
-    return {"prediction_id": prediction_id, "score": score, "degraded": worse, "views": views}
+def _prediction(
+    prediction_id: str, score: float, worse: bool, views: dict[str, object], shares: Sequence[float] = ()
+) -> dict[str, object]:
+    answer: dict[str, object] = {"prediction_id": prediction_id, "score": score, "degraded": worse}
+    if shares:
+        answer |= {"class": shares.index(score), "shares": shares}
+    answer["views"] = views
+    return answer
 
 
 def _views(

@@ -95,7 +95,9 @@ def _logistic(data: Dataset, _: ModelSpec) -> Vector:
     with warnings.catch_warnings():
         # Said below, in a line that names what was stopped.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(inputs.of(data.matrix[data.fold.fit]), data.labels[data.fold.fit])
+        rows = data.fold.fit
+        weights = None if data.weights is None else data.weights[rows]
+        model.fit(inputs.of(data.matrix[rows]), data.labels[rows], sample_weight=weights)
     if model.n_iter_.max() >= _ITERATIONS:
         logger.warning("The logistic baseline was stopped after %d iterations.", _ITERATIONS)
     shares = np.asarray(model.predict_proba(inputs.of(data.matrix[data.fold.test])), dtype=np.float64)

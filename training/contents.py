@@ -40,7 +40,8 @@ class Model:
 
 def write_contents(folder: Path, model: Model, golden: pa.Table) -> None:
     """Write a model, its read plan and transforms, its golden rows, samples and profile."""
-    plan, names = model.joined.plan, model.data.schema.names
+    classes = model.scores.shape[1] if model.scores.ndim == 2 else 0
+    plan, names = model.joined.plan.model_copy(update={"classes": classes}), model.data.schema.names
     (folder / MODEL).write_bytes(model.fitted.model)
     (folder / PLAN).write_text(plan.model_dump_json(indent=2))
     for transform in plan.transforms:

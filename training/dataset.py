@@ -1,7 +1,7 @@
 """What a booster is fitted to: columns in the schema's order, labels, and the sides of the split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ class Dataset:
     matrix: Vector
     labels: Vector
     fold: Fold
+    weights: Vector | None = None
+    """How much each row counts in the fit; all alike by default."""
 
     def only(self, names: Sequence[str]) -> "Dataset":
         """Leave the columns that are named, or whose view is."""
@@ -34,13 +36,20 @@ class Dataset:
         if not kept:
             raise SchemaMismatch(f"No column is in {list(names)}; there are {list(self.schema.names)}.")
         schema = FeatureSchema(columns=tuple(self.schema.columns[position] for position in kept))
-        return Dataset(schema, self.matrix[:, kept], self.labels, self.fold)
+        return replace(self, schema=schema, matrix=self.matrix[:, kept])
 
 
-def lay_out(frame: pa.Table, columns: Sequence[str], *, labels: Vector, fold: Fold) -> Dataset:
+def lay_out(
+    frame: pa.Table,
+    columns: Sequence[str],
+    *,
+    labels: Vector,
+    fold: Fold,
+    weights: Vector | None = None,
+) -> Dataset:
     """Lay a joined frame out for the booster; categories are learned from the rows it is fitted to."""
     schema = learn_schema(frame, columns, fold.fit)
-    return Dataset(schema, schema.matrix(frame), labels, fold)
+    return Dataset(schema, schema.matrix(frame), labels, fold, weights)
 
 
 def learn_schema(frame: pa.Table, columns: Sequence[str], rows: Rows) -> FeatureSchema:

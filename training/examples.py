@@ -91,6 +91,7 @@ def _wanted(spec: ModelSpec) -> dict[str, pa.DataType]:
         **{name: _ARROW[dtype] for name, dtype in spec.examples.inputs.items()},
         LABEL: pa.float64(),
         LABEL_TIMESTAMP: TIMESTAMP,
+        **({spec.examples.weight: pa.float64()} if spec.examples.weight else {}),
     }
 
 
@@ -126,6 +127,20 @@ def _value_problems(examples: pa.Table, spec: ModelSpec) -> Iterator[str]:
     if repeated:
         yield f"{repeated} rows repeat the keys and time of another; a question is asked once"
     yield from _label_problems(examples[LABEL].drop_null(), spec)
+    if spec.examples.weight:
+        yield from _weight_problems(examples, spec.examples.weight)
+
+
+def _weight_problems(examples: pa.Table, name: str) -> Iterator[str]:
+    weights = examples.filter(pc.is_valid(examples[LABEL]))[name]
+    if nulls := weights.null_count:
+        yield f"weight '{name}' is null in {nulls} rows that have a label"
+    known = weights.drop_null()
+    odd = pc.sum(pc.or_(pc.invert(pc.is_finite(known)), pc.less(known, 0))).as_py()
+    if odd:
+        yield f"weight '{name}' is negative, NaN or infinite in {odd} rows"
+    elif len(known) and not pc.sum(known).as_py():
+        yield f"weight '{name}' is 0 in every row"
 
 
 def _label_problems(labels: pa.ChunkedArray, spec: ModelSpec) -> Iterator[str]:

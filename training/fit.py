@@ -111,6 +111,7 @@ def _side(data: Dataset, rows: Rows, reference: lightgbm.Dataset | None = None) 
     return lightgbm.Dataset(
         np.ascontiguousarray(data.matrix[rows]),
         label=data.labels[rows],
+        weight=None if data.weights is None else data.weights[rows],
         reference=reference,
         feature_name=list(data.schema.names),
         categorical_feature=list(data.schema.categorical),

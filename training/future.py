@@ -161,7 +161,7 @@ def _column(canary: str) -> str:
 def _features(frame: pa.Table, spec: ModelSpec) -> Iterator[str]:
     """Name what a model may be given: request inputs and features, but no key, no time, no answer."""
     planted = {_column(canary.name) for canary in CANARIES}
-    known = {*spec.examples.keys, EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP, *planted}
+    known = {*spec.examples.keys, EVENT_TIMESTAMP, LABEL, LABEL_TIMESTAMP, spec.examples.weight, *planted}
     yield from (name for name in frame.column_names if name not in known)
 
 

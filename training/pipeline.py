@@ -105,7 +105,9 @@ def prepare(workspace: Workspace, spec: ModelSpec, report: Progress) -> Prepared
     joined = join_features(workspace, spec, examples)
     certificate = certify(spec, joined, fold, all_examples=asked)
     labels = np.asarray(examples[LABEL].to_numpy())
-    data = lay_out(joined.frame, joined.plan.output_columns, labels=labels, fold=fold)
+    weight = spec.examples.weight
+    weights = np.asarray(examples[weight].to_numpy()) if weight else None
+    data = lay_out(joined.frame, joined.plan.output_columns, labels=labels, fold=fold, weights=weights)
     return Prepared(spec, asked, joined, data, certificate)
 
 

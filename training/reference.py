@@ -36,10 +36,9 @@ def make_reference(joined: Joined, data: Dataset, scores: Vector, spec: ModelSpe
 
 
 def _scored(frame: pa.Table, rows: Rows, scores: Vector) -> pa.Table:
-    # A score a class is no number to follow.
-    kept = rows if scores.ndim == 1 else rows[:0]
-    numbers = pa.array(scores[kept].astype(np.float64).ravel())
-    return pa.table({EVENT_TIMESTAMP: _take(frame.select([EVENT_TIMESTAMP]), kept)[0], SCORE.name: numbers})
+    # Of a score a class, the one that is logged as the score: the largest.
+    numbers = pa.array((scores if scores.ndim == 1 else scores.max(axis=1))[rows].astype(np.float64))
+    return pa.table({EVENT_TIMESTAMP: _take(frame.select([EVENT_TIMESTAMP]), rows)[0], SCORE.name: numbers})
 
 
 def _take(table: pa.Table, rows: Rows) -> pa.Table:

@@ -171,7 +171,7 @@ def remove_bundles(root: Path, *, before: datetime, model: str | None = None) ->
     return len(old)
 
 
-_PREFIXES = ("key__", "input__", "served__")
+_PREFIXES = ("key__", "input__", "served__", "class__")
 _SAME = ("prediction_id", "request_id", "model", "version", "role", "event_timestamp", "logged_at",
          "degraded", "score")  # fmt: skip
 

@@ -180,6 +180,7 @@ def _unite(tables: Iterable[pa.Table], model: str) -> pa.Table:
         ) from error
     # The empty log's columns came first; the rest keeps the order of its own schema, the tail last.
     tail = [name for name in _TAIL if name in united.column_names]
+    tail += [name for name in united.column_names if name.startswith("class__")]
     return united.select([name for name in united.column_names if name not in tail] + tail)
 
 

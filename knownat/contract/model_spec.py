@@ -58,10 +58,22 @@ class Examples(_Section):
     """Where the questions and their answers come from."""
 
     sql: Text
-    """File beside the TOML; returns the keys, ``event_timestamp``, inputs, ``label``, ``label_timestamp``."""
+    """File beside the TOML; returns the keys, ``event_timestamp``, inputs, ``label``, ``label_timestamp``
+    and the weight, if there is one."""
     keys: dict[str, KeyDtype]
     inputs: dict[str, InputDtype] = Field(default_factory=dict)
     question_time_input: str | None = None
+    weight: Name | None = None
+    """Column of the answer that says how much a row counts in the fit; metrics count rows alike."""
+
+    @model_validator(mode="after")
+    def _weight_is_a_column_of_its_own(self) -> Self:
+        taken = {*self.keys, *self.inputs, "event_timestamp", "label", "label_timestamp"}
+        if self.weight in taken:
+            raise ValueError(
+                f"weight '{self.weight}' must be a column of its own, not one of {sorted(taken)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _question_time_is_an_input(self) -> Self:

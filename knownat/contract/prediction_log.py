@@ -9,18 +9,23 @@ Columns
 ``prediction_id request_id logged_at event_timestamp model version role``, ``key__<key>``,
 ``input__<input>``, every model column under Feast's name ``view__feature``, per view
 ``served__<view>__event_timestamp``, ``..created_timestamp`` and ``..status``, then ``degraded``, ``score``
-and ``latency_us``.
+and ``latency_us``. A multiclass model's rows end with ``class__0``, ``class__1`` and so on: the share of
+each class, of which ``score`` is the largest.
 """
 
+import re
 from collections.abc import Collection
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from knownat.contract.read_plan import ReadPlan
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+_SHARE = re.compile(r"class__\d+")
 _ARROW = {
     "int64": pa.int64(),
     "int32": pa.int64(),
@@ -84,4 +89,17 @@ def prediction_schema(plan: ReadPlan, pseudonymous: Collection[str] = ()) -> pa.
         pa.field("score", pa.float64(), nullable=False),
         pa.field("latency_us", pa.int64(), nullable=False),
     ]
-    return pa.schema([*head, *keys, *inputs, *stored, *made, *served, *tail])
+    shares = [pa.field(name, pa.float64(), nullable=False) for name in class_columns(plan)]
+    return pa.schema([*head, *keys, *inputs, *stored, *made, *served, *tail, *shares])
+
+
+def class_columns(plan: ReadPlan) -> list[str]:
+    """Name the columns that hold the shares of a multiclass model's classes; none for other models."""
+    return [f"class__{number}" for number in range(plan.classes)]
+
+
+def logged_scores(rows: pa.Table) -> npt.NDArray[np.float64]:
+    """Return what one release answered to logged rows: shape (n,), or (n, classes) for a multiclass model."""
+    shares = sorted((n for n in rows.column_names if _SHARE.fullmatch(n)), key=lambda n: (len(n), n))
+    scores = np.column_stack([rows[name].to_numpy().astype(np.float64) for name in shares or ["score"]])
+    return scores if shares else scores[:, 0]

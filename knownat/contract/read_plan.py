@@ -101,6 +101,8 @@ class ReadPlan(_Frozen):
     """Request inputs that held a null in training; a null of any other is refused online."""
     output_columns: tuple[str, ...]
     """Every column the feature service promises, in its order."""
+    classes: int = 0
+    """How many classes a multiclass model tells apart; an answer has a share of each. 0 for other models."""
 
     @property
     def request_keys(self) -> dict[str, KeyDtype]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from knownat.contract.cases import Case
 from knownat.contract.feedback import Bundle, Value, as_logged
 from knownat.contract.read_plan import PlanFeature
@@ -105,9 +107,9 @@ def _score(
     given, sent = _values(features, stored), _values(inputs, asked)
     scored = scorer.score_one([*given.values()], [*sent.values()])
     together = scorer.score(scorer.columns(_columns(given), _columns(sent)))
-    (alone,) = scored.scores
     names = [t.column(output.name) for t in plan.transforms for output in t.outputs]
-    return alone, float(together[0]), dict(zip(names, scored.made, strict=True))
+    # Of a multiclass model, the share of the likeliest class.
+    return max(scored.scores), float(np.max(together[0])), dict(zip(names, scored.made, strict=True))
 
 
 def _values(found: Mapping[str, Value], wanted: Mapping[str, PlanFeature]) -> dict[str, object]:

@@ -9,8 +9,8 @@ LABEL = (random.random(2_000) < 0.3).astype(np.float64)
 SCORE = np.clip(np.round(0.3 * LABEL + 0.5 * random.random(2_000), 2), 0, 1)
 
 
-def test_what_needs_a_score_a_class_is_not_measured():
-    assert measurable("multiclass") == ()
+def test_a_task_has_its_own_metrics():
+    assert measurable("multiclass") == ("log_loss", "accuracy")
     assert measurable("regression") == ("mae", "rmse")
     assert display_name("rmse") == "Root mean squared error"
 
