@@ -102,26 +102,31 @@ def measure_effect(
 
 def recent_questions(workspace: Workspace, release: Release, recent: Recent) -> tuple[pa.Table, str]:
     """Take a release's newest logged questions, or those of its hold-out; labels where they are known."""
-    manifest = release.manifest
-    start = recent.until - timedelta(days=recent.days)
+    manifest, end = release.manifest, f"{recent.until:%Y-%m-%d %H:%M}"
+    if hidden := manifest.spec.serving.pseudonymous_keys:
+        return _held_out(release, recent), f"its hold-out, as the log hides {', '.join(hidden)}"
     logged = read_predictions(
-        workspace.predictions, manifest.model, start=start, end=recent.until, version=manifest.version
+        workspace.predictions,
+        manifest.model,
+        start=recent.until - timedelta(days=recent.days),
+        end=recent.until,
+        version=manifest.version,
     )
     if not logged.num_rows:
-        held_out = pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT)))
-        why = (
-            f"its hold-out, as none was logged in the {recent.days} days before {recent.until:%Y-%m-%d %H:%M}"
-        )
-        return _thin(held_out, recent.most), why
+        why = f"its hold-out, as none was logged in the {recent.days} days before {end}"
+        return _held_out(release, recent), why
     asked = _thin(logged, recent.most)
-    spec = manifest.spec
-    columns = {name: asked[f"key__{name}"] for name in spec.examples.keys}
-    columns |= {name: asked[f"input__{name}"] for name in spec.examples.inputs}
+    columns = {name: asked[f"key__{name}"] for name in manifest.spec.examples.keys}
+    columns |= {name: asked[f"input__{name}"] for name in manifest.spec.examples.inputs}
     labels = read_labels(workspace.predictions, manifest.model)
     place = pc.index_in(asked["prediction_id"], value_set=labels["prediction_id"].combine_chunks())
     columns |= {EVENT_TIMESTAMP: asked[EVENT_TIMESTAMP], LABEL: labels[LABEL].take(place)}
     times = pc.min_max(asked[EVENT_TIMESTAMP]).as_py()
     return pa.table(columns), f"logged, {times['min']:%Y-%m-%d %H:%M} to {times['max']:%Y-%m-%d %H:%M}"
+
+
+def _held_out(release: Release, recent: Recent) -> pa.Table:
+    return _thin(pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT))), recent.most)
 
 
 def _thin(rows: pa.Table, most: int) -> pa.Table:

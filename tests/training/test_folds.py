@@ -1,0 +1,39 @@
+"""Folds before the cutoff know nothing of what came after them, and never touch the test."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from knownat.clock import to_us
+from knownat.errors import ConfigError
+from tests.training.made import CUTOFF
+from tests.training.prepared import make_prepared
+from training.folds import folds_before_cutoff
+from training.split import microseconds
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_fold_is_fitted_to_what_was_known_when_its_validation_began(count):
+    prepared = make_prepared()
+    frame, test = prepared.joined.frame, set(prepared.data.fold.test.tolist())
+    asked, known = (microseconds(frame[name]) for name in ("event_timestamp", "label_timestamp"))
+    folds = folds_before_cutoff(prepared, count)
+    assert len(folds) == count
+    for number, fold in enumerate(folds):
+        begin = CUTOFF - (count - number) * timedelta(days=10)
+        assert asked[fold.validation].min() >= to_us(begin)
+        assert asked[fold.validation].max() < to_us(begin + timedelta(days=10))
+        assert asked[fold.train].max() < to_us(begin - timedelta(hours=12))
+        assert known[fold.train].max() <= to_us(begin)
+        assert not test & {*fold.train.tolist(), *fold.validation.tolist()}
+    # The last days before the cutoff are judged too, but for the gap before it.
+    assert asked[folds[-1].validation].max() < to_us(CUTOFF - timedelta(hours=12))
+    assert len(np.unique(np.concatenate([f.validation for f in folds]))) == sum(
+        len(f.validation) for f in folds
+    )
+
+
+def test_too_many_folds_are_named():
+    with pytest.raises(ConfigError, match="fold 1: its training side has no answered question"):
+        folds_before_cutoff(make_prepared(), 6)
