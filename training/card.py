@@ -6,9 +6,11 @@ from pathlib import Path
 
 import jinja2
 
+from knownat.contract.model_spec import ModelSpec
 from training.calibration import Group
 from training.certificate import Certificate
 from training.evaluation import Evaluation
+from training.selection import Selection
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MOST_IMPORTANT = 20
@@ -31,8 +33,12 @@ def render_card(
     certificate: Certificate,
     *,
     importance: Mapping[str, float],
+    selection: Selection,
 ) -> str:
     """Render the card of a release that is about to be published."""
+    spec = manifest["spec"]
+    if not isinstance(spec, ModelSpec):
+        raise TypeError("the manifest's spec is a model's declaration")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -44,12 +50,26 @@ def render_card(
     ranked = sorted(importance.items(), key=lambda item: (-item[1], item[0]))
     return environment.get_template("card.html").render(
         release=manifest,
-        spec=manifest["spec"],
+        spec=spec,
+        answer=_answer(spec),
+        selection=selection,
+        baseline_heads=[f"#{name}" for name in evaluation.baselines],
         evaluation=evaluation,
         certificate=certificate,
         importance=[(name, gain / total) for name, gain in ranked[:_MOST_IMPORTANT]],
         plot=plot_calibration(evaluation.calibration),
     )
+
+
+def _answer(spec: ModelSpec) -> str:
+    if spec.quantile is not None:
+        return f"the value that {100 * spec.quantile:g} of 100 answers stay below"
+    answers: dict[str, str] = {
+        "binary": "the chance of a yes, from 0 to 1",
+        "multiclass": "the likeliest class, and the share of each",
+        "regression": "a number",
+    }
+    return answers[spec.task]
 
 
 def plot_calibration(groups: Sequence[Group]) -> Plot | None:

@@ -25,6 +25,7 @@ from training.future import choose_instants, probe_future
 from training.gates import Measured, judge, judge_certificate
 from training.publishing import Made, publish
 from training.rival import compare_with_champion, find_champion
+from training.selection import measure_selection
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect, too_good
 
@@ -84,6 +85,7 @@ def train(
         evaluation=evaluation,
         certificate=certificate,
         gates=(*judge(spec, measured), judge_certificate(certificate)),
+        selection=measure_selection(spec, prepared.asked),
     )
     report("write the release", 0, 0)
     return publish(workspace, made, version=version, created_at=from_us(clock.now_us()))

@@ -30,6 +30,7 @@ from training.examples import EVENT_TIMESTAMP
 from training.fit import THREADS
 from training.origins import Origins, read_origins
 from training.provenance import code_commit, lock_digest
+from training.selection import Selection
 
 _ATTEMPTS = 20
 
@@ -44,6 +45,7 @@ class Made(Model):
     evaluation: Evaluation
     certificate: Certificate
     gates: tuple[GateResult, ...]
+    selection: Selection
 
 
 def publish(workspace: Workspace, made: Made, *, version: str | None, created_at: datetime) -> Release:
@@ -62,7 +64,13 @@ def publish(workspace: Workspace, made: Made, *, version: str | None, created_at
         manifest = _manifest(workspace, made, version=chosen, created_at=created_at)
         _write_files(staged, made, golden=golden, origins=origins)
         (staged / CARD).write_text(
-            render_card(manifest, made.evaluation, made.certificate, importance=made.fitted.importance)
+            render_card(
+                manifest,
+                made.evaluation,
+                made.certificate,
+                importance=made.fitted.importance,
+                selection=made.selection,
+            )
         )
         return manifest
 

@@ -55,6 +55,8 @@ def _groups(column: pa.ChunkedArray, without: np.ndarray, fewest: int) -> dict[s
     rows, unanswered = (
         np.bincount(place, weights=weights, minlength=len(names)) for weights in (None, without.astype(float))
     )
-    found = [(name, Part(int(rows[i]), int(unanswered[i]))) for i, name in enumerate(names) if rows[i] >= fewest]
+    found = [
+        (name, Part(int(rows[i]), int(unanswered[i]))) for i, name in enumerate(names) if rows[i] >= fewest
+    ]
     found.sort(key=lambda item: (-item[1].share, item[0]))
     return dict(found[:MOST_GROUPS])
