@@ -12,6 +12,7 @@ from knownat.stores.lmdb_rows import open_lmdb
 from serving.access import Access
 from serving.app import Parts, create_apps
 from serving.features import open_feature_store, open_row_store
+from serving.insight import Folders
 from serving.keys import Scope, add_key
 from serving.loading import ReleaseLoader
 from serving.models import ServedModels
@@ -63,7 +64,15 @@ class Pushing:
         self.pushes = Pushes(workspace.push_sources, lambda: open_row_store(workspace.repo))
         access = Access(keys, self.clock)
         self.app, self.admin = create_apps(
-            Parts(models, self.book, ids, self.clock, access, pushes=self.pushes)
+            Parts(
+                models,
+                self.book,
+                ids,
+                self.clock,
+                access,
+                pushes=self.pushes,
+                folders=Folders(workspace.releases, log / "feedback"),
+            )
         )
 
     def push(self, *rows, path=PUSH, **given):
