@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.heads import BoundedHeads
 from serving.health import Drain
 from serving.pressure import Pressure
-from serving.wire import WholeAnswers
 
 _LAST_REQUESTS_SECONDS = 30
 
@@ -66,7 +66,7 @@ def _config(app: ASGIApp, *, lifespan: str) -> uvicorn.Config:
         app,
         access_log=False,
         log_config=None,
-        http=WholeAnswers,
+        http=BoundedHeads,
         ws="none",
         server_header=False,
         lifespan="on" if lifespan == "on" else "off",
