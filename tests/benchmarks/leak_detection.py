@@ -41,7 +41,6 @@ class Caught:
     strength: float
     histories: int
     future_test: float
-    future_test_often: float
     suspicion: float
     auc: float
 
@@ -49,7 +48,6 @@ class Caught:
 @dataclass(frozen=True)
 class _One:
     future: bool
-    often: bool
     suspected: bool
     auc: float
 
@@ -57,7 +55,7 @@ class _One:
 def main() -> None:
     """Sweep, print, and write the list and the drawing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--histories", type=int, default=40)
+    parser.add_argument("--histories", type=int, default=20)
     wanted = parser.parse_args().histories
     console = Console(stderr=True)
     found: list[Caught] = []
@@ -66,9 +64,9 @@ def main() -> None:
         # After each, so that a sweep that is stopped has not been for nothing.
         (DOCS / "leak-detection.json").write_text(json.dumps([asdict(f) for f in found], indent=1) + "\n")
         (DOCS / "leak-detection.svg").write_text(_draw(found))
-    shown = Table("leak", "answers that leak", "AUC alone", "2 instants", "8 instants", "suspicions")
+    shown = Table("leak", "answers that leak", "AUC alone", "future test", "suspicions")
     for each in sorted(found, key=lambda each: each.leak):
-        shares = (each.future_test, each.future_test_often, each.suspicion)
+        shares = (each.future_test, each.suspicion)
         shown.add_row(
             each.leak, f"{each.strength:.1%}", f"{each.auc:.3f}", *(f"{share:.0%}" for share in shares)
         )
@@ -78,7 +76,7 @@ def main() -> None:
 def _sweep(strength: float, histories: int, console: Console) -> list[Caught]:
     label = f"{strength:.1%} of the answers leak"
     results = [_try(s, strength) for s in track(range(histories), label, console=console, transient=True)]
-    fields = ("future", "often", "suspected", "auc")
+    fields = ("future", "suspected", "auc")
     return [
         Caught(
             leak,
@@ -96,12 +94,11 @@ def _try(seed: int, strength: float) -> dict[str, _One]:
         build_features(workspace.repo)
         spec = read_spec(workspace.model_file("outcome"))
         asked = read_examples(workspace, spec)
-        often = spec.model_copy(update={"leaks": spec.leaks.model_copy(update={"instants": 8})})
         future = probe_future(
             workspace,
             spec,
             asked,
-            instants=choose_instants(asked, often),
+            instants=choose_instants(asked, spec),
             join=lambda world, questions: join_with_evidence(world, questions, LEAKS).frame,
             report=lambda _: None,
         )
@@ -111,14 +108,14 @@ def _try(seed: int, strength: float) -> dict[str, _One]:
 def _judge(
     workspace: Workspace, spec: ModelSpec, asked: pa.Table, future: Sequence[FutureEvidence], leak: str
 ) -> _One:
-    moved = [any(leak in each.where for each in evidence.moved) for evidence in future]
+    moved = any(leak in each.where for evidence in future for each in evidence.moved)
     examples = keep_answered(asked, spec.time)
     joined = join_with_evidence(workspace, examples, ["honest", leak])
     fold, labels = split_by_time(examples, spec), examples["label"].to_numpy()
     data = lay_out(joined.frame, joined.plan.output_columns, labels=labels, fold=fold)
     column = data.matrix[:, data.schema.names.index(f"{leak}__leak")]
     alone = auc(labels, np.nan_to_num(column, nan=0.0))
-    return _One(any(moved[:2]), any(moved), bool(suspect(spec, joined, data, asked)), alone)
+    return _One(moved, bool(suspect(spec, joined, data, asked)), alone)
 
 
 def _draw(found: list[Caught]) -> str:

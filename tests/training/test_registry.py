@@ -93,6 +93,19 @@ def test_half_a_release_is_not_recorded(workspace):
     assert Registry.open(workspace).versions(MODEL) == ["1"]
 
 
+def test_a_record_that_was_cut_short_is_taken_back_and_made_anew(workspace):
+    release = publish(workspace)
+    seen = client(workspace)
+    experiment = seen.create_experiment(MODEL)
+    tags = {"knownat.digest": release.digest, "knownat.version": "1"}
+    half = seen.create_run(experiment, tags=tags).info.run_id
+    assert Registry.open(workspace).unfinished(MODEL) == ["1"]
+    synchronise(workspace)
+    (run,) = seen.search_runs([experiment])
+    assert (run.info.status, run.info.run_id == half) == ("FINISHED", False)
+    assert Registry.open(workspace).unfinished(MODEL) == []
+
+
 def test_aliases_follow_what_serves(workspace):
     one, two = publish(workspace, "1"), publish(workspace, "2")
     registry = Registry.open(workspace)
