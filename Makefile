@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synced
+# Servers that are only measured beside ours, in an environment of their own: never in the product's lock.
+PEERS_STAMP := .venv-peers/.synced
 # All of pyproject's extras but Spark, whose 430 MB are pinned apart and installed by `make spark`.
 EXTRAS := features training serving monitoring redis postgres tuning examples dev
 
@@ -49,7 +51,12 @@ test: check ## Everything that must hold before a change lands; names what it ha
 soak: env ## The laws and faults at length: hundreds of seeds, minutes of load
 	KNOWNAT_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-bench: env ## Every benchmark beside its peers, into docs/benchmarks.md
+$(PEERS_STAMP): requirements.peers.lock $(STAMP)
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	$(BIN)/uv pip sync --system-certs --quiet --python .venv-peers/bin/python --require-hashes requirements.peers.lock
+	@touch $@
+
+bench: env $(PEERS_STAMP) ## Every benchmark beside its peers, into docs/benchmarks.md
 	for topic in $(BENCHMARKS); do $(BIN)/python -m tests.benchmarks.$$topic || exit; done
 	$(BIN)/python -m tests.benchmarks.table
 
@@ -65,6 +72,8 @@ lock: ## Pin the newest allowed packages with hashes
 	  $(EXTRAS:%=--extra %) pyproject.toml --output-file requirements.lock
 	echo 'pyspark>=4.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --constraint requirements.lock - --output-file requirements.spark.lock
+	printf 'bentoml>=1.4\nlightgbm==4.7.0\nmlflow>=3.4\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  - --output-file requirements.peers.lock
 
 clean: ## Remove what was built; the prediction log and the releases stay
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -44,10 +44,14 @@ class Service:
 
 def lay_out(work: str, folder: Path, server: RedisServer, contenders: Sequence[str]) -> None:
     """Write the tables once, and for each contender a repo, applied and materialized."""
-    template = folder / "template"
-    SERVICES[work].write(template)
+    SERVICES[work].write(folder / "template")
+    fill_copies(work, folder, server, contenders)
+
+
+def fill_copies(work: str, folder: Path, server: RedisServer, contenders: Sequence[str]) -> None:
+    """Give each contender a copy of the template, applied and materialized into a store of its own."""
     for who in contenders:
-        path = shutil.copytree(template, folder / who.replace(" ", "_"))
+        path = shutil.copytree(folder / "template", folder / who.replace(" ", "_"))
         settings = yaml.safe_load((path / "feature_store.yaml").read_text())
         settings |= OURS if who.startswith("ours") else FEASTS_OWN
         settings["online_store"] = online_store(who, server)
@@ -144,19 +148,20 @@ def _categories(repo: Any, plan: ReadPlan) -> dict[str, list[str]]:
     return found
 
 
-def _write_customers(path: Path) -> None:
+def write_customers(path: Path, customers: int = CUSTOMERS) -> None:
+    """Lay out a repo of one entity: so many customers, three views of random numbers."""
     (path / "data").mkdir(parents=True)
     random = np.random.default_rng(1)
     when = datetime(2024, 1, 1, tzinfo=UTC)
-    times = pa.array([when + timedelta(seconds=i) for i in range(CUSTOMERS)], pa.timestamp("us", tz="UTC"))
+    times = pa.array([when + timedelta(seconds=i) for i in range(customers)], pa.timestamp("us", tz="UTC"))
     lines = ["from datetime import timedelta", "from feast import Entity, FeatureService, FeatureView, Field"]
     lines += ["from feast import FileSource, ValueType", "from feast.types import Float64"]
     lines += ["customer = Entity(name='customer', join_keys=['customer'], value_type=ValueType.INT64)"]
     for view, width in WIDTHS.items():
         names = [f"{view}_{i}" for i in range(width)]
-        columns = {name: pa.array(random.random(CUSTOMERS)) for name in names}
+        columns = {name: pa.array(random.random(customers)) for name in names}
         keys = {
-            "customer": pa.array(np.arange(CUSTOMERS)),
+            "customer": pa.array(np.arange(customers)),
             "event_timestamp": times,
             "created_timestamp": times,
         }
@@ -197,7 +202,7 @@ def _write_flights(path: Path) -> None:
 ONE_ENTITY, FLIGHTS = "one entity, 20 features of 3 views", "the flights' service, 7 entities, 17 views"
 SERVICES = {
     ONE_ENTITY: Service(
-        to_us(datetime(2024, 7, 1, tzinfo=UTC)), _write_customers, datetime(2024, 6, 1, tzinfo=UTC)
+        to_us(datetime(2024, 7, 1, tzinfo=UTC)), write_customers, datetime(2024, 6, 1, tzinfo=UTC)
     ),
     # Every row of the year is visible by then.
     FLIGHTS: Service(

@@ -9,11 +9,12 @@ request, the best of some turns taken in rotation; what Redis itself used is not
 
 import argparse
 import os
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -42,8 +43,8 @@ CONTENDERS = ("ours, LMDB", "ours, Redis", "naive, Redis", "naive, SQLite", "fea
 PEER = "naive, Redis"
 BATCHES, WORKERS, CONNECTIONS = (1, 10, 100, 1_000), (1, 2), (1, 8, 32)
 WORK = "prediction over HTTP, 20 features"
-_START_SECONDS = 300
-_TURN_CPU_SECONDS = 0.4
+_START_SECONDS = 600
+_TURN_CPU_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Server:
     url: str
     process: psutil.Process
     start_cpu: float
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 def main() -> int:
@@ -162,12 +163,20 @@ def serving_all(contenders: Sequence[str], world: World, workers: int) -> Iterat
     """Start servers one after another, and end them all."""
     FileClock(world.folder / "clock").move_to(NOW_US)
     with ExitStack() as stack:
-        yield [stack.enter_context(serving(who, world, workers)) for who in contenders]
+        started = [stack.enter_context(_starting(who, world, workers)) for who in contenders]
+        yield [_wait(one) for one in started]
+
+
+@dataclass(frozen=True)
+class _Started:
+    who: str
+    process: subprocess.Popen[bytes]
+    target: Target
+    log: Path
 
 
 @contextmanager
-def serving(who: str, world: World, workers: int) -> Iterator[Server]:
-    """Start one server and give it once it has answered."""
+def _starting(who: str, world: World, workers: int) -> Iterator[_Started]:
     port = free_port()
     command, more = command_of(who, world, port, workers)
     headers = {}
@@ -181,32 +190,26 @@ def serving(who: str, world: World, workers: int) -> Iterator[Server]:
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **more},
             start_new_session=True,
         )  # fmt: skip
-    watched = psutil.Process(process.pid)
-    url = f"http://127.0.0.1:{port}"
+    target = Target(f"http://127.0.0.1:{port}", [request_of(who, world, [1])], headers)
     try:
-        _wait(who, process, Target(url, [request_of(who, world, [1])], headers), log)
-        yield Server(who, url, watched, tree_cpu_seconds(watched), headers)
+        yield _Started(who, process, target, log)
     finally:
-        for one in [*watched.children(recursive=True), watched]:
-            try:
-                one.kill()
-            except psutil.NoSuchProcess:
-                continue
+        # The group is the server's own: it was started as a session.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _wait(who: str, process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
+def _wait(one: _Started) -> Server:
+    """Wait until it answers, and see what it needed until then."""
+    watched = psutil.Process(one.process.pid)
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            if ask(target, 1).statuses[200]:
-                return
-        except OSError:
-            pass
+    while time.monotonic() < deadline and one.process.poll() is None:
+        with suppress(OSError):
+            if ask(one.target, 1).statuses[200]:
+                return Server(one.who, one.target.url, watched, tree_cpu_seconds(watched), one.target.headers)
         time.sleep(0.2)
-    raise SystemExit(f"{who} does not answer:\n{log.read_text(errors='replace')[-2_000:]}")
+    raise SystemExit(f"{one.who} does not answer:\n{one.log.read_text(errors='replace')[-2_000:]}")
 
 
 if __name__ == "__main__":

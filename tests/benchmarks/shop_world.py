@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from knownat.stores.online_address import open_rows, read_address
 from serving.keys import Scope, add_key
-from tests.benchmarks.online_repos import ONE_ENTITY, WIDTHS, lay_out
+from tests.benchmarks.online_repos import ONE_ENTITY, WIDTHS, fill_copies, write_customers
 from tests.serving.made_workspace import CUSTOMERS, NOW_US, deploy, expected, fill, make_workspace, release
 from tests.serving.running import fill_lmdb
 from tests.stores.packed.redis_server import RedisServer
@@ -48,7 +48,8 @@ class World:
 
 def make_world(folder: Path, redis: RedisServer) -> World:
     """Lay out Feast's repos, our workspaces and MLflow's model, all of one model and the same values."""
-    lay_out(ONE_ENTITY, folder, redis, ("Feast, Redis", "Feast, SQLite"))
+    write_customers(folder / "template", CUSTOMERS)
+    fill_copies(ONE_ENTITY, folder, redis, ("Feast, Redis", "Feast, SQLite"))
     tables = [pq.read_table(folder / "template" / "data" / f"{view}.parquet") for view in WIDTHS]
     by_column = {name: table[name].to_numpy() for table in tables for name in table.column_names}
     values = np.column_stack([by_column[name] for name in COLUMNS])[:CUSTOMERS]

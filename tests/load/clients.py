@@ -82,13 +82,13 @@ def ask_for(target: Target, seconds: float, *, connections: int = 1, keep: bool 
 
 
 @contextmanager
-def asking(target: Target, *, connections: int = 4, keep: bool = True) -> Iterator[Outcome]:
-    """Ask from another thread for as long as the block lasts; its outcome is whole once the block is left."""
+def asking(target: Target, *, rate: float, connections: int = 4) -> Iterator[Outcome]:
+    """Ask at a rate from another thread while the block lasts; the outcome is whole once it is left."""
     stop = threading.Event()
     outcome = Outcome()
 
     def work() -> None:
-        uvloop.run(_closed(target, 10**9, connections, keep, outcome=outcome, stop=stop))
+        uvloop.run(_paced(target, rate, MOST_SECONDS, connections, keep=True, outcome=outcome, stop=stop))
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
@@ -174,16 +174,9 @@ async def _connect(target: Target, outcome: Outcome, keep: bool) -> _Connection:
 
 
 async def _closed(
-    target: Target,
-    times: int,
-    connections: int,
-    keep: bool,
-    seconds: float = MOST_SECONDS,
-    *,
-    outcome: Outcome | None = None,
-    stop: threading.Event | None = None,
+    target: Target, times: int, connections: int, keep: bool, seconds: float = MOST_SECONDS
 ) -> Outcome:
-    outcome = Outcome() if outcome is None else outcome
+    outcome = Outcome()
     wire = cycle(target.wire())
     left = iter(range(times))
     start = time.monotonic()
@@ -191,7 +184,7 @@ async def _closed(
     async def work() -> None:
         connection = await _connect(target, outcome, keep)
         for _ in left:
-            if (now := time.monotonic()) - start > seconds or (stop is not None and stop.is_set()):
+            if (now := time.monotonic()) - start > seconds:
                 break
             if not connection.open:
                 connection = await _connect(target, outcome, keep)
@@ -203,8 +196,17 @@ async def _closed(
     return outcome
 
 
-async def _paced(target: Target, rate: float, seconds: float, connections: int, keep: bool) -> Outcome:
-    outcome = Outcome()
+async def _paced(
+    target: Target,
+    rate: float,
+    seconds: float,
+    connections: int,
+    keep: bool,
+    *,
+    outcome: Outcome | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    outcome = Outcome() if outcome is None else outcome
     wire = cycle(target.wire())
     start = time.monotonic() + 0.05
     due_times: Iterator[float] = (start + number / rate for number in range(int(rate * seconds)))
@@ -212,6 +214,8 @@ async def _paced(target: Target, rate: float, seconds: float, connections: int, 
     async def work() -> None:
         connection = await _connect(target, outcome, keep)
         for due in due_times:
+            if stop is not None and stop.is_set():
+                break
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             if not connection.open:

@@ -12,7 +12,7 @@ from tests.serving.made_workspace import MODEL, NOW_US, deploy, deployed, releas
 from tests.serving.running import serving
 from tests.soak import scale
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS, RATE = 60, 200
 
 
 def wait_for(holds):
@@ -34,13 +34,13 @@ def test_a_version_in_use_is_retired_by_force_only_and_its_callers_are_pointed_o
     repo = ["--repo", str(made.workspace.repo), "--clock", f"file:{made.workspace.home / 'clock'}"]
     with serving(made) as running:
         with (
-            asking(aim(running, pinned), connections=2) as callers,
-            asking(aim(running), connections=2) as others,
+            asking(aim(running, pinned), rate=RATE, connections=2) as callers,
+            asking(aim(running), rate=RATE, connections=2) as others,
         ):
             wait_for(lambda: callers.statuses[200] > 50)
             refused = run_knownat("retire", MODEL, "1b", *repo)
             done = run_knownat("retire", MODEL, "1b", "--force", *repo)
-            wait_for(lambda: callers.statuses[410] > scale(50, 5_000))
+            wait_for(lambda: callers.statuses[410] > scale(50, 2_000))
         counts = log_counts(running.said["admin"])
 
     assert refused.returncode == 2
@@ -62,12 +62,12 @@ def test_a_sunset_is_announced_before_it_comes_and_kept_when_it_does(made, aim):
     pinned = f"/v1/models/{MODEL}/versions/1c/predict"
     with serving(made) as running:
         with (
-            asking(aim(running, pinned), connections=2) as callers,
-            asking(aim(running), connections=2) as others,
+            asking(aim(running, pinned), rate=RATE, connections=2) as callers,
+            asking(aim(running), rate=RATE, connections=2) as others,
         ):
-            wait_for(lambda: callers.statuses[200] > scale(50, 5_000))
+            wait_for(lambda: callers.statuses[200] > scale(50, 2_000))
             running.clock.move_to(NOW_US + 300_000_000)
-            wait_for(lambda: callers.statuses[410] > scale(50, 5_000))
+            wait_for(lambda: callers.statuses[410] > scale(50, 2_000))
         counts = log_counts(running.said["admin"])
 
     assert set(callers.statuses) == {200, 410}

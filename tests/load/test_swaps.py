@@ -14,7 +14,7 @@ from tests.serving.made_workspace import CUSTOMERS, deploy, expected, release
 from tests.serving.running import serving
 from tests.soak import scale
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS, RATE = 60, 300
 
 
 def served(outcome, since):
@@ -29,7 +29,7 @@ def test_swaps_under_load_fail_no_request(made, aim, workers):
     releases = {version: release(made, version, trees=5) for version in versions}
     times = psutil.cpu_times()
     with serving(made, "--workers", str(workers)) as running:
-        with asking(aim(running), connections=4 * workers) as outcome:
+        with asking(aim(running), rate=RATE, connections=4 * workers) as outcome:
             for version in versions:
                 deploy(made, champion=releases[version])
                 deadline = time.monotonic() + PATIENCE_SECONDS
