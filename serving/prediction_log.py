@@ -21,7 +21,7 @@ from knownat.contract.journal import JournalWriter, RowCodec, frame
 from knownat.contract.log_reader import LABELS, journal_path
 from knownat.contract.prediction_log import LABEL_SCHEMA
 from knownat.errors import LogError
-from serving.sealing import seal_journal, seal_orphans
+from serving.sealing import seal_beside, seal_orphans_beside
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MISFIT = "schema"
@@ -254,13 +254,13 @@ class LogBook:
     def _recover(self) -> None:
         folders = [path for path in self.root.glob("*/*") if path.is_dir()]
         for folder in (*folders, self.root / LABELS):
-            _try_to("seal", folder, partial(seal_orphans, folder))
+            _try_to("seal", folder, partial(seal_orphans_beside, folder))
 
     def _seal_finished(self) -> None:
         for log in self._logs():
             while log.finished:
                 path = log.finished[0]
-                if not _try_to("seal", path, partial(seal_journal, path)):
+                if not _try_to("seal", path, partial(seal_beside, path)):
                     break  # It stays a journal, which readers read as well; the next round tries again.
                 log.finished.pop(0)
 

@@ -1,8 +1,14 @@
-"""Turn a finished journal into a Parquet segment, so that a crash at any point loses and repeats nothing."""
+"""Turn a finished journal into a Parquet segment, so that a crash at any point loses and repeats nothing.
+
+``python -m serving.sealing JOURNAL`` does it in a process of its own, which a scorer asks for where the
+journal is long: to decode it takes seconds of the interpreter's lock, and memory that Arrow keeps.
+"""
 
 import fcntl
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +16,42 @@ import pyarrow.parquet as pq
 
 from knownat.contract.journal import read_journal
 from knownat.contract.log_reader import TORN_BYTES, journals_in, segment_of
+from knownat.errors import LogError
+from serving.lean import keep_out, stay_lean
 
 _logger = logging.getLogger(__name__)
+
+# So short a journal is sealed in a few milliseconds; a process takes half a second.
+_SHORT_BYTES = 1 << 18
+_SEAL_SECONDS = 600
+_BEHIND_ANSWERS = 10
+
+
+def seal_beside(path: Path) -> None:
+    """Seal a journal as :func:`seal_journal` does; where it is long, without holding up this process.
+
+    Raises
+    ------
+    OSError
+        If the disk takes no segment; the journal then stays as it is.
+    LogError
+        If the process that was to seal it failed; its last words come along.
+    """
+    try:
+        short = path.stat().st_size <= _SHORT_BYTES
+    except FileNotFoundError:
+        return
+    if short:
+        seal_journal(path)
+        return
+    command = [sys.executable, "-m", "serving.sealing", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SEAL_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LogError(f"{path} was not sealed within {_SEAL_SECONDS} s.") from error
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        raise LogError(f"{path} was not sealed: {words[-1]}")
 
 
 def seal_journal(path: Path) -> Path | None:
@@ -37,6 +77,18 @@ def seal_journal(path: Path) -> Path | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def seal_orphans_beside(folder: Path) -> None:
+    """Seal every journal of a folder whose writer is gone, long ones without holding up this process.
+
+    Raises
+    ------
+    OSError, LogError
+        If one could not be sealed; it and those after it stay as they are.
+    """
+    for path in journals_in(folder):
+        seal_beside(path)
 
 
 def seal_orphans(folder: Path) -> list[Path]:
@@ -86,3 +138,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _main() -> None:
+    stay_lean()
+    keep_out("pandas")
+    # Answers are waited for; segments are not.
+    os.nice(_BEHIND_ANSWERS)
+    seal_journal(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    _main()

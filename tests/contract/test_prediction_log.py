@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import resource
 import struct
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +25,7 @@ from knownat.contract.prediction_log import LABEL_SCHEMA, TIMESTAMP, prediction_
 from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan
 from knownat.errors import LogError
 from serving.prediction_log import LogBook
-from serving.sealing import seal_journal, seal_orphans
+from serving.sealing import seal_beside, seal_journal, seal_orphans
 
 START = datetime(2013, 10, 15, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -145,6 +146,33 @@ def test_a_segment_that_does_not_fit_leaves_the_journal_and_nothing_else(tmp_pat
 
     assert list(log.folder.iterdir()) == journals
     assert ids(tmp_path) == ["basket.0000"]
+
+
+def test_a_long_journal_is_sealed_by_another_process(tmp_path, book):
+    log = book.predictions("basket", "1", SCHEMA)
+    log.append([row_of(SCHEMA, n) for n in range(3_000)])
+    log.rotate()
+    (journal,) = journals_in(log.folder)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+    seal_beside(journal)
+
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > children
+    assert list(log.folder.iterdir()) == [segment_of(journal)]
+    assert len(ids(tmp_path)) == 3_000
+
+
+def test_a_long_journal_that_cannot_be_sealed_stays_and_is_named(tmp_path, book):
+    log = book.predictions("basket", "1", SCHEMA)
+    log.append([row_of(SCHEMA, n) for n in range(3_000)])
+    log.rotate()
+    (journal,) = journals_in(log.folder)
+    journal.write_bytes(b"no journal" + journal.read_bytes())
+
+    with pytest.raises(LogError, match=r"was not sealed: .*is not a journal"):
+        seal_beside(journal)
+
+    assert list(log.folder.iterdir()) == [journal]
 
 
 def test_a_torn_tail_is_counted_before_and_after_sealing(tmp_path, book):

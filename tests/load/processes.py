@@ -17,13 +17,18 @@ def tree_cpu_seconds(process: psutil.Process) -> float:
 
 def tree_resident_mb(process: psutil.Process) -> float:
     """Resident memory of a process and its descendants, shared pages counted in each."""
-    total = 0
+    total = 0.0
     for one in _tree(process):
         try:
-            total += one.memory_info().rss
+            total += resident_mb(one)
         except psutil.NoSuchProcess:
             continue
-    return total / 2**20
+    return total
+
+
+def resident_mb(process: psutil.Process) -> float:
+    """Resident memory of one process."""
+    return process.memory_info().rss / 2**20
 
 
 def busy_share(seconds_before: "psutil._pslinux.scputimes", after: "psutil._pslinux.scputimes") -> float:

@@ -4,7 +4,7 @@ import psutil
 
 from tests.load.accounts import check_every_answer_is_accounted_for, log_counts
 from tests.load.clients import ask, ask_paced
-from tests.load.processes import tree_resident_mb
+from tests.load.processes import resident_mb
 from tests.load.report import tell
 from tests.serving.running import serving
 from tests.soak import SOAKING, scale
@@ -20,9 +20,9 @@ def test_at_half_of_its_peak_it_answers_in_time_and_does_not_grow(made, aim):
         peak = ask(target, scale(1_000, 20_000), connections=CONNECTIONS, keep=True)
         rate = peak.statuses[200] / peak.seconds / 2
         settled = ask_paced(target, rate, scale(1, 10), connections=CONNECTIONS, keep=True)
-        before, times = tree_resident_mb(process), psutil.cpu_times()
+        before, times = resident_mb(process), psutil.cpu_times()
         steady = ask_paced(target, rate, scale(2, 60), connections=CONNECTIONS, keep=True)
-        after = tree_resident_mb(process)
+        after = resident_mb(process)
         tell(
             "half of peak", steady, times, peak_per_second=round(2 * rate), rate_per_second=round(rate),
             resident_mb_before=round(before, 1), resident_mb_after=round(after, 1),
