@@ -171,48 +171,57 @@ function age(seconds) {
 }
 
 function bars(told) {
-  const first = told.contributions.slice(0, SHOWN).map((c) => [c.feature + " = " + valueText(c.value), c.contribution]);
+  const first = told.contributions.slice(0, SHOWN).map((c) => [c.feature, valueText(c.value), c.contribution]);
   const rest = told.contributions.slice(SHOWN);
-  if (rest.length) first.push([rest.length + " other features together", rest.reduce((sum, c) => sum + c.contribution, 0)]);
+  if (rest.length) first.push([rest.length + " other features together", null, rest.reduce((sum, c) => sum + c.contribution, 0)]);
   return first;
+}
+
+/* On a phone a bar's name takes a line of its own, its view and value the next. */
+function namesOf(name, value, narrow) {
+  if (value === null) return [name];
+  if (!narrow) return [name + " = " + value];
+  const cut = name.indexOf("__");
+  return cut < 0 ? [name, "= " + value] : [name.slice(cut + 2), name.slice(0, cut) + " = " + value];
 }
 
 function chart() {
   const told = latest && latest.explanation;
   if (!told) return;
-  const rows = bars(told), width = Math.max(240, at("chart").clientWidth), step = 42;
+  const rows = bars(told), width = Math.max(240, at("chart").clientWidth), narrow = width < 560, line = 18;
   let low = told.base, high = told.base, sum = told.base;
-  for (const [, value] of rows) { sum += value; low = Math.min(low, sum); high = Math.max(high, sum); }
+  for (const [, , value] of rows) { sum += value; low = Math.min(low, sum); high = Math.max(high, sum); }
   const span = high - low || 1, x = (value) => ((value - low) / span) * (width - 4) + 2;
-  const svg = make("svg", null, { role: "img", "aria-labelledby": "chart-title", width, height: (rows.length + 2) * step, viewBox: "0 0 " + width + " " + (rows.length + 2) * step });
+  const svg = make("svg", null, { role: "img", "aria-labelledby": "chart-title", width });
   svg.append(make("title", "From the base " + signed(told.base) + " to " + signed(told.raw_score) + ": " +
-    rows.map(([name, value]) => name + " " + signed(value)).join("; "), { id: "chart-title" }));
+    rows.map(([name, given, value]) => name + (given === null ? "" : " = " + given) + " " + signed(value)).join("; "), { id: "chart-title" }));
   let top = 0, from = told.base;
-  const line = (name, number) => {
-    const label = make("text", name, { x: 0, y: top + 16 });
-    svg.append(label, make("text", number, { x: width, y: top + 16, class: "number" }));
-    return label;
-  };
   const labels = [];
-  const mark = (name, value) => {
-    line(name, signed(value));
-    svg.append(make("rect", null, { class: "slot", x: 0, y: top + 22, width, height: 12, rx: 2 }));
-    svg.append(make("line", null, { x1: x(value), x2: x(value), y1: top + 20, y2: top + 36 }));
-    top += step;
+  const draw = (names, number, shape) => {
+    names.forEach((name, place) => {
+      const last = place === names.length - 1;
+      const label = make("text", name, { x: 0, y: top + 15, class: place ? "soft" : "" });
+      labels.push([label, last ? width - 74 : width]);
+      svg.append(label);
+      if (last) svg.append(make("text", number, { x: width, y: top + 15, class: "number" }));
+      top += line;
+    });
+    svg.append(make("rect", null, { class: "slot", x: 0, y: top + 3, width, height: 12, rx: 2 }), shape(top + 3));
+    top += 24;
   };
+  const mark = (name, value) => draw([name], signed(value), (y) => make("line", null, { x1: x(value), x2: x(value), y1: y - 2, y2: y + 14 }));
   mark("where every row starts", told.base);
-  for (const [name, value] of rows) {
-    labels.push(line(name, signed(value)));
-    const to = from + value;
-    svg.append(make("rect", null, { class: "slot", x: 0, y: top + 22, width, height: 12, rx: 2 }));
-    svg.append(make("rect", null, { class: value < 0 ? "down" : "up", x: Math.min(x(from), x(to)), y: top + 22,
-      width: Math.abs(value) < NOTHING ? 0 : Math.max(1.5, Math.abs(x(to) - x(from))), height: 12 }));
-    from = to;
-    top += step;
+  for (const [name, given, value] of rows) {
+    const start = x(from), end = x(from + value);
+    draw(namesOf(name, given, narrow), signed(value), (y) => make("rect", null, { class: value < 0 ? "down" : "up", x: Math.min(start, end), y,
+      width: Math.abs(value) < NOTHING ? 0 : Math.max(1.5, Math.abs(end - start)), height: 12 }));
+    from += value;
   }
   mark("this row", told.raw_score);
+  svg.setAttribute("height", top);
+  svg.setAttribute("viewBox", "0 0 " + width + " " + top);
   at("chart").replaceChildren(svg);
-  for (const label of labels) shorten(label, width - 74);
+  for (const [label, room] of labels) shorten(label, room);
 }
 
 function shorten(label, room) {
@@ -245,7 +254,7 @@ function tell(answer) {
   }
   at("views").replaceChildren(...Object.entries(one.views).map(([name, view]) => {
     const row = make("tr"), fine = view.status === "present";
-    row.append(make("td", name), make("td", (fine ? "" : "⚠ ") + view.status.replaceAll("_", " "), fine ? {} : { class: "odd" }),
+    row.append(make("td", name), make("td", (fine ? "" : "⚠ ") + view.status.replaceAll("_", " "), { class: fine ? "status" : "status odd" }),
       make("td", age(view.age_seconds), { class: "number" }));
     return row;
   }));
