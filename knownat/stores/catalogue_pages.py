@@ -161,7 +161,9 @@ def _environment() -> Environment:
     )
     environment.filters["moment"] = lambda when: when.astimezone(UTC).strftime("%-d %b %Y, %H:%M")
     environment.filters["percent"] = lambda share: "<0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
-    environment.filters["consumers"] = say_consumers
+    environment.filters["readers"] = lambda consumers: say_consumers(
+        [each for each in consumers if each.kind != "service"] or consumers
+    )
     environment.globals["bars"] = draw_bars
     return environment
 

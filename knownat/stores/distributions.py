@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from knownat.contract.held import HeldNames, HeldNumbers
+from knownat.contract.held import HeldNames, HeldNumbers, Segments
 from knownat.contract.profile import ColumnProfile, Layout
 from knownat.contract.schema import Column
 from knownat.errors import SchemaMismatch
@@ -102,15 +102,19 @@ def _of_numbers(held: HeldNumbers) -> Iterator[Bar]:
         return
     edges = np.linspace(low, high, _BINS + 1)
     parts = held.segments()
-    width = parts.right - parts.left
-    below = np.array(
-        [float((parts.rows * np.clip((edge - parts.left) / width, 0, 1)).sum()) for edge in edges]
-    )
+    below = np.array([_rows_up_to(parts, edge) for edge in edges])
     below[0], below[-1] = 0.0, float(parts.rows.sum())
     for at, rows in enumerate(np.diff(below)):
         left, right = _number(edges[at]), _number(edges[at + 1])
         label = f"up to {right}" if at == 0 else f"over {left}" if at == _BINS - 1 else f"{left} to {right}"
         yield Bar(label, float(rows / below[-1]))
+
+
+def _rows_up_to(parts: Segments, edge: float) -> float:
+    # A value by itself is a segment of one float's width: a share of it beyond all bounds is clipped.
+    with np.errstate(over="ignore"):
+        shares = np.clip((edge - parts.left) / (parts.right - parts.left), 0, 1)
+    return float((parts.rows * shares).sum())
 
 
 def _number(value: float) -> str:

@@ -1,16 +1,20 @@
 """Where a view's rows come from: its table, the events its SQL reads, the raw files behind them."""
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import duckdb
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 
-from knownat.errors import ConfigError, RepoError
+from knownat.errors import ConfigError
 from knownat.stores.pipeline_spec import PipelineSpec, pipelines_folder, read_pipelines
 from knownat.stores.repo import Repo
 from knownat.stores.sources import batch_source
+
+_log = logging.getLogger(__name__)
 
 _RAW = "raw_"
 
@@ -89,9 +93,22 @@ def _raw_files(repo: Repo, spec: PipelineSpec, events: Mapping[str, str]) -> set
 
 
 def _reads(repo: Repo, sql: str) -> set[str]:
+    """Name the tables that a query reads; it is only parsed, for none of them need be there."""
     query = (pipelines_folder(repo.path) / sql).read_text(encoding="utf-8")
-    try:
-        with duckdb.connect() as connection:
-            return set(connection.get_table_names(query))
-    except duckdb.Error as error:
-        raise RepoError(f"pipelines/{sql} cannot be understood: {error}") from error
+    with duckdb.connect() as connection:
+        (tree,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0]
+    parsed = json.loads(tree)
+    if parsed["error"]:
+        _log.warning("pipelines/%s cannot be parsed: %s", sql, parsed.get("error_message"))
+    return set(_tables(parsed))
+
+
+def _tables(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            yield node["table_name"]
+        for part in node.values():
+            yield from _tables(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from _tables(part)

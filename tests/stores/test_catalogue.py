@@ -131,6 +131,13 @@ def test_many_values_are_drawn_as_numpy_counts_them():
     assert sum(bar.share for bar in bars) == pytest.approx(1)
 
 
+def test_one_value_among_many_has_its_share():
+    values = [0.0] * 700 + [float(n) for n in range(1, 301)]
+    bars = describe(pl.Series("n", values), rows=1_000, nulls=0).bars
+    assert bars[0].share == pytest.approx(0.718, abs=0.005)
+    assert sum(bar.share for bar in bars) == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("name", "unit", "window"),
     [
