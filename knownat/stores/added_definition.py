@@ -94,14 +94,7 @@ def mark_shared(file: Path, text: str) -> str:
     ConfigError
         If the file has no view, or more than one, that is marked private.
     """
-    places = [
-        value
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Dict)
-        for key, value in zip(node.keys, node.values, strict=True)
-        if isinstance(key, ast.Constant) and key.value == SHARING
-        if isinstance(value, ast.Constant) and value.value == PRIVATE
-    ]
+    places = [value for value in _sharing_tags(text) if value.value == PRIVATE]
     if len(places) != 1:
         raise ConfigError(
             file, [f'has {len(places)} views with the tag "{SHARING}": "{PRIVATE}"; one is needed']
@@ -113,6 +106,22 @@ def mark_shared(file: Path, text: str) -> str:
     start, end = places[0].col_offset, places[0].end_col_offset or 0
     lines[at] = (line[:start] + f'"{SHARED}"'.encode() + line[end:]).decode()
     return "".join(lines)
+
+
+def sharing_of(text: str) -> str | None:
+    """Tell what a definition's file says of sharing; None if it says nothing, or several things."""
+    said = {str(value.value) for value in _sharing_tags(text)}
+    return said.pop() if len(said) == 1 else None
+
+
+def _sharing_tags(text: str) -> list[ast.Constant]:
+    return [
+        value
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == SHARING and isinstance(value, ast.Constant)
+    ]
 
 
 def _entities_of(file: Path, module: str) -> list[KnownEntity]:

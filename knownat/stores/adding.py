@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from knownat.errors import ConfigError
 from knownat.stores.added_definition import (
     FOLDER,
+    SHARED,
     KnownEntity,
     Words,
     definition_files,
     find_entities,
+    sharing_of,
     span,
     write_definition,
 )
@@ -106,10 +110,11 @@ def add_source(repo: Path, request: Request, *, register: Callable[[Path], objec
         raise NeedsAnswers(request.file, questions)
     words = _words(request, view, found)
     table, definition = repo / "data" / f"{view}.parquet", repo / FOLDER / f"{view}.py"
+    content = _definition(found, request, words, entities, table=table, file=definition)
     with _kept_if_it_fails(table, definition):
         write_table(found, table)
         definition.parent.mkdir(exist_ok=True)
-        definition.write_text(write_definition(found, words, entities), encoding="utf-8")
+        definition.write_text(content, encoding="utf-8")
         register(repo)
     return _describe(found, words, entities, table, definition)
 
@@ -143,15 +148,40 @@ def _taken(repo: Path, view: str, *, replace: bool) -> Iterator[str]:
 
 def write_table(found: Proposed, path: Path) -> None:
     """Write the rows as Parquet, times in exact microseconds."""
+    rows = _as_arrow(found).to_reader()
+    write_sorted(path, rows, name=path.stem, never_null=[*found.keys, EVENT])
+
+
+def _as_arrow(found: Proposed) -> pa.Table:
     rows = found.rows if found.has_created else found.rows.drop(CREATED)
-    table = rows.to_arrow()
-    strings = {
-        field.name
-        for field in table.schema
-        if pa.types.is_large_string(field.type) or "view" in str(field.type)
-    }
-    schema = pa.schema([pa.field(f.name, pa.string() if f.name in strings else f.type) for f in table.schema])
-    write_sorted(path, table.cast(schema).to_reader(), name=path.stem, never_null=[*found.keys, EVENT])
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    plain = [f.with_type(pa.string()) if pa.types.is_large_string(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(plain))
+
+
+def _definition(
+    found: Proposed,
+    request: Request,
+    words: Words,
+    entities: Mapping[str, KnownEntity],
+    *,
+    table: Path,
+    file: Path,
+) -> str:
+    """Write the definition, or keep one that may have been edited, where only its rows are new."""
+    if not file.exists():
+        return write_definition(found, words, entities)
+    before = file.read_text(encoding="utf-8")
+    same = table.exists() and pq.read_schema(table).equals(_as_arrow(found).schema)
+    if same and not (request.description or request.descriptions or request.ttl):
+        return re.sub(r"sha256 [0-9a-f]{16}", f"sha256 {words.sha256[:16]}", before)
+    if sharing_of(before) == SHARED:
+        reason = (
+            f"'{words.view}' is shared and others build on it: its rows can be replaced, by the same columns "
+            f"of the same types; its words are changed in {file}"
+        )
+        raise ConfigError(request.file, [reason])
+    return write_definition(found, words, entities)
 
 
 @contextmanager

@@ -168,10 +168,11 @@ def _ask_until_clear(workspace: Workspace, request: "Request", status: "Status")
             status.stop()
             for question in open_.questions:
                 answer = typer.prompt(question.text, default=question.default, err=True)
-                request = _answered(request, question, str(answer))
+                request = answered(request, question, str(answer))
 
 
-def _answered(request: "Request", question: "Question", answer: str) -> "Request":
+def answered(request: "Request", question: "Question", answer: str) -> "Request":
+    """Put what a person answered where the question's option would have put it."""
     choices = request.choices
     change: dict[str, Callable[[], Choices]] = {
         "--key": lambda: replace(choices, keys=tuple(part.strip() for part in answer.split(","))),

@@ -10,9 +10,10 @@ import pytest
 
 from knownat.errors import ConfigError, RepoError
 from knownat.stores.added_definition import find_entities, mark_shared
-from knownat.stores.added_source import Choices
+from knownat.stores.added_source import Choices, Question
 from knownat.stores.adding import NeedsAnswers, Request, add_source
 from knownat.stores.csv_times import TimeRules
+from knownat.stores.source_commands import answered
 from tests.stores import shop
 
 REGISTERED: list[Path] = []
@@ -193,6 +194,43 @@ def test_a_name_is_taken_once(tmp_path, repo):
     with pytest.raises(ConfigError, match=r"'ana_spend' was added before .*say --replace"):
         add_source(repo, request(tmp_path), register=register)
     add_source(repo, request(tmp_path, replace=True), register=register)
+
+
+def test_new_rows_of_the_same_columns_keep_a_definition_that_was_edited(tmp_path, repo):
+    added = add_source(repo, request(tmp_path), register=register)
+    edited = added.definition.read_text().replace('description=""', 'description="What they spent"')
+    added.definition.write_text(edited)
+    add_source(repo, request(tmp_path, FILE.replace("1.5", "2.5"), replace=True), register=register)
+    assert added.definition.read_text() == edited.replace("fab7e77d8e89fee2", "d74192eeae353461")
+    assert pq.read_table(added.table)["spend_eur"].to_pylist() == [2.5, None]
+
+
+def test_a_shared_view_keeps_its_columns_and_words(tmp_path, repo):
+    added = add_source(repo, request(tmp_path), register=register)
+    added.definition.write_text(mark_shared(added.definition, added.definition.read_text()))
+    before = files(repo)
+    for change in ({"content": FILE.replace("points", "miles")}, {"description": "Something else"}):
+        with pytest.raises(ConfigError, match="'ana_spend' is shared and others build on it"):
+            add_source(repo, request(tmp_path, replace=True, **change), register=register)
+    assert files(repo) == before
+    add_source(repo, request(tmp_path, FILE.replace("1.5", "2.5"), replace=True), register=register)
+    assert '"sharing": "shared"' in added.definition.read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "answer", "read"),
+    [
+        ("--owner", "ana@example.org", lambda r: r.owner),
+        ("--key", "a, b", lambda r: r.choices.keys),
+        ("--event-time", "at", lambda r: r.choices.event_time),
+        ("--known-at", "told", lambda r: r.choices.known_at),
+        ("--known-after", "2h", lambda r: r.choices.known_after),
+        ("--zone", "UTC", lambda r: r.choices.times.zone),
+    ],
+)
+def test_whatever_is_asked_can_be_answered(option, answer, read):
+    wanted = {"--key": ("a", "b"), "--known-after": timedelta(hours=2)}.get(option, answer)
+    assert read(answered(Request(file=Path("x.csv")), Question(option, "?"), answer)) == wanted
 
 
 def test_a_description_of_what_is_not_there_is_refused(tmp_path, repo):
