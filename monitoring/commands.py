@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from knownat.contract.pseudonyms import read_pseudonyms
 from knownat.contract.verdict import Action, ModelVerdict
 from knownat.contract.workspace import Workspace
 from monitoring.jobs import ALL_JOBS, Job
@@ -62,6 +63,14 @@ def monitor(
     again: Annotated[
         bool, typer.Option("--again", help="Do what was done already again, from the same rows too.")
     ] = False,
+    pseudonym_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonym-key",
+            help="File of the secret that keys are hashed with in the log; for the job skew.",
+            envvar="KNOWNAT_PSEUDONYM_KEY",
+        ),
+    ] = None,
     clock: Annotated[
         str, typer.Option("--clock", help="'system', or 'file:PATH' for a simulated clock.")
     ] = "system",
@@ -84,7 +93,8 @@ def monitor(
     workspace, opened = Workspace.at(repo), clock_of(clock)
     wanted = list(dict.fromkeys(models or deployed_models(workspace)))
     span = _Span(start=start, end=end, first=first, last=last, every=every)
-    work = Work(tuple(job or ALL_JOBS), span.windows(workspace, wanted), again=again)
+    secret = None if pseudonym_key is None else read_pseudonyms(pseudonym_key)
+    work = Work(tuple(job or ALL_JOBS), span.windows(workspace, wanted), again=again, pseudonyms=secret)
     with _bar() as progress:
         runs = monitor_models(workspace, wanted, work, clock=opened, progress=progress)
     if as_json:

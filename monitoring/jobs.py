@@ -43,7 +43,7 @@ ALL_JOBS = tuple(Job)
 class Marks:
     """Names of what jobs read: two runs with the same mark write the same numbers.
 
-    Rows and labels are only ever added to a log, so their counts and newest times stand for them.
+    Nothing in a log is ever changed, so counts and newest times stand for its rows and labels.
     """
 
     rows: str

@@ -12,6 +12,7 @@ from knownat.clock import Clock, from_us
 from knownat.contract.columns import as_numbers
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.profile import Profile
+from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
 from knownat.contract.workspace import Workspace
@@ -77,12 +78,14 @@ def monitor_window(
     clock: Clock,
     jobs: Collection[Job] = (Job.JUDGE, Job.CHARTS, Job.PAGES),
     again: bool = False,
+    pseudonyms: Pseudonyms | None = None,
 ) -> WindowReport:
     """Judge what a model answered to the questions of [start, end), and write its report.
 
     Writes ``reports/<model>/<window>/``: ``summary.json``, ``skew.json``, ``page.html`` and Evidently's
     ``report.html`` and ``performance.html``. A job whose inputs are what they were is not done ``again``
-    unless asked to; two runs at once wait for each other. No fault of the data stops it.
+    unless asked to; nor is a window from which rows were taken out of the log since. Two runs at once wait
+    for each other. No fault of the data stops it. ``pseudonyms`` reveal keys that are logged as hashes.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def monitor_window(
     folder = workspace.reports / model / window.folder
     with alone_in(workspace.reports / model):
         evidence = read_evidence(workspace, model, window)
-        return _Run(workspace, evidence, window, folder, now, again).do(jobs)
+        return _Run(workspace, evidence, window, folder, now, again, pseudonyms).do(jobs)
 
 
 @dataclass
@@ -110,10 +113,15 @@ class _Run:
     folder: Path
     now: datetime
     again: bool
+    pseudonyms: Pseudonyms | None
 
     def __post_init__(self) -> None:
         self.marks = Marks.of(self.evidence, now=self.now)
         self.made_from = {} if self.again else read_marks(self.folder)
+        kept = None if self.again else read_summary(self.folder)
+        if kept is not None and kept.rows > self.evidence.predictions.num_rows:
+            # Rows only leave a log when they are too old to be kept: what was judged of them stands.
+            self.made_from = {job: self.marks.of_job(job) for job in Job}
         self.done: list[Job] = []
         self.problems: list[str] = []
 
@@ -156,11 +164,14 @@ class _Run:
     def _explain_skew(self) -> None:
         # Opening a repo imports Feast: only where it is asked for.
         from monitoring.explaining import explain_skew
+        from monitoring.revealing import reveal_keys
 
         start, end, model = self.window.start, self.window.end, self.evidence.release.manifest.model
         predictions = read_predictions(self.workspace.predictions, model, start=start, end=end)
         truth: list[pa.Table] = []
         try:
+            if predictions.num_rows:
+                predictions = reveal_keys(self.workspace, model, predictions, self.pseudonyms)
             report = explain_skew(self.workspace, model, predictions, rows=_SKEW_ROWS, keep=truth.append)
         except KnownatError as error:
             self.problems.append(f"skew was not compared: {error}")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from knownat.clock import Clock, from_us
 from knownat.contract.model_spec import Monitoring, read_spec
+from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.release import read_deployment, read_release
 from knownat.contract.verdict import ModelVerdict
 from knownat.contract.workspace import Workspace
@@ -32,6 +33,7 @@ class Work:
     jobs: Collection[Job] = tuple(Job)
     windows: Sequence[Window] | None = None
     again: bool = False
+    pseudonyms: Pseudonyms | None = None
 
 
 @dataclass
@@ -114,6 +116,7 @@ def _judge(workspace: Workspace, run: ModelRun, window: Window, work: Work, cloc
             clock=clock,
             jobs=work.jobs,
             again=work.again,
+            pseudonyms=work.pseudonyms,
         )
     except Exception as error:
         # Whatever is wrong with one window, the others are judged: last night's is the one that matters.

@@ -92,6 +92,17 @@ def test_what_was_judged_from_the_same_rows_is_not_judged_again(filled):
     assert second.verdict == first.verdict
 
 
+def test_rows_that_were_taken_out_of_the_log_leave_the_judgement_that_was_made_of_them(filled):
+    (first,) = run(filled)
+    shutil.rmtree(filled.predictions / MODEL / "v1")
+
+    (pruned,) = run(filled)
+
+    assert [report.done for report in pruned.reports] == [()] * 4
+    assert [r.summary for r in pruned.reports] == [r.summary for r in first.reports]
+    assert pruned.verdict == first.verdict
+
+
 def test_labels_that_matured_are_news(filled):
     (early,), (late,) = run(filled, now=END), run(filled)
 
