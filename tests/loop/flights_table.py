@@ -42,9 +42,11 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="judge everything anew")
     if parser.parse_args().again:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    found = merge([_judged(name, judge) for name, judge in _judges().items()])
-    found["leads"]["2 HOURS"] = found["rows"]["honest"]["auc"]
-    _write(found)
+    parts = []
+    for name, judge in _judges().items():
+        parts.append(_judged(name, judge))
+        # After each, so that a run that is stopped has not been for nothing.
+        _write(found := merge(parts))
     print_table(Console(width=None if sys.stdout.isatty() else 120), found)
     off = off_by_more(found)
     for told in off:
@@ -61,6 +63,7 @@ def merge(parts: list[Mapping[str, Any]]) -> Found:
                 found[name].update(value)
             else:
                 found[name] = value
+    found["leads"]["2 HOURS"] = found["rows"]["honest"]["auc"]
     return found
 
 

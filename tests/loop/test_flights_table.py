@@ -38,7 +38,7 @@ def test_what_is_as_known_is_not_told_and_what_is_off_is_told_by_name(found):
 def test_the_page_holds_every_number_and_both_drawings(found):
     text = page(found)
     assert "**A leak promises 0.813 and gets 0.727.**" in text
-    assert "beats the honest model by 0.047. Served what is really known it loses 0.039" in text
+    assert "\nby 0.047; served what is really known it loses 0.039 to it." in text
     assert "82,609 flights of which 22.1% came late" in text
     assert "| honest features, random split | 0.8110 (0.801 to 0.821) |" in text
     assert text.index("| 24 hours |") < text.index("| 2 hours | 0.7660 |") < text.index("| 30 minutes |")
@@ -47,8 +47,25 @@ def test_the_page_holds_every_number_and_both_drawings(found):
 
 
 def test_what_several_processes_found_is_one_document():
-    parts = [{"rows": {"a": 1}, "tested": 5}, {"rows": {"b": 2}}, {"leads": {"6 HOURS": 3}}]
-    assert merge(parts) == {"rows": {"a": 1, "b": 2}, "leads": {"6 HOURS": 3}, "tested": 5}
+    honest = {"auc": 1}
+    parts = [{"rows": {"honest": honest}, "tested": 5}, {"rows": {"b": 2}}, {"leads": {"6 HOURS": 3}}]
+    assert merge(parts) == {
+        "rows": {"honest": honest, "b": 2},
+        "leads": {"2 HOURS": 1, "6 HOURS": 3},
+        "tested": 5,
+    }
+
+
+def test_a_run_that_was_stopped_has_a_page_of_the_rows_it_has(found):
+    for name in ("leaky_promised", "leaky_served", "own_delay"):
+        del found["rows"][name]
+    del found["leads"]["6 HOURS"]
+    text = page(found)
+    assert "A leak promises" not in text
+    assert "| **honest LightGBM** | 0.7660" in text
+    assert "| 6 hours |" not in text
+    assert off_by_more(found) == []
+    assert "leaking" not in draw_rows(found)
 
 
 def test_a_random_split_has_the_same_rows_on_sides_of_the_same_sizes():
