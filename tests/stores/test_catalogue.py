@@ -88,6 +88,17 @@ def test_a_view_is_traced_to_the_files_it_was_made_from(tmp_path):
     assert origin.raw == ("orders.csv",)
 
 
+def test_a_query_need_not_run_to_be_traced(tmp_path):
+    shutil.copytree(PIPELINES, tmp_path / "pipelines")
+    sql = (
+        "WITH o AS (FROM orders) SELECT * FROM o JOIN o AS p USING (customer_id) WHERE EXISTS (FROM nowhere)"
+    )
+    (tmp_path / "pipelines" / "customer_orders.sql").write_text(sql)
+    stock = view(source("data/customer_orders.parquet"))
+    origin = trace(Repo(tmp_path, make_store(tmp_path, stock)), stock)
+    assert (list(origin.events), origin.raw) == (["orders"], ("orders.csv",))
+
+
 def test_what_is_measured_of_a_table_is_what_it_holds(measured):
     rows = shop.order_rows()
     facts = measured.facts["customer_orders"]

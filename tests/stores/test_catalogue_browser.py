@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from axe_core_python.selenium import Axe
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -31,6 +32,11 @@ def asked_for(browser):
     sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert any(url.startswith("file:") for url in sent)
     return [url for url in sent if not url.startswith(("file:", "data:", "chrome:", "blob:", "about:"))]
+
+
+def faults_of_access(browser):
+    found = Axe().run(browser)["violations"]
+    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found]
 
 
 def fits(browser):
@@ -75,6 +81,7 @@ def test_the_pages_fit_a_phone(index, chromium):
     for page in sorted(index.parent.glob("*.html")):
         browser.get(page.as_uri())
         assert fits(browser), page.name
+        assert faults_of_access(browser) == [], page.name
         labelled = [e.get_attribute("aria-label") for e in find(browser, "svg")]
         assert all(labelled), page.name
     assert [entry["message"] for entry in browser.get_log("browser")] == []
