@@ -29,6 +29,7 @@ from serving.loading import ReleaseLoader
 from serving.models import ServedModels
 from serving.prediction_ids import open_prediction_ids
 from serving.prediction_log import LogBook
+from serving.pressure import Pressure
 from tests.scoring.small_release import publish_small
 from tests.serving.asking import ask
 
@@ -120,7 +121,9 @@ class Asked:
 
 
 @contextmanager
-def asking(parcels: Parcels, *, keys: Path | None = None) -> Iterator[Asked]:
+def asking(
+    parcels: Parcels, *, keys: Path | None = None, pressure: Pressure | None = None
+) -> Iterator[Asked]:
     """Build the apps over a workspace, in this process."""
     workspace, clock = parcels.workspace, FixedClock(NOW_US)
     book = LogBook(workspace.predictions)
@@ -131,7 +134,9 @@ def asking(parcels: Parcels, *, keys: Path | None = None) -> Iterator[Asked]:
     models.refresh()
     assert models.problems == {}
     ids = open_prediction_ids(workspace.predictions, book.writer)
-    app, _ = create_apps(Parts(models, book, ids, clock, Access(keys, clock)))
+    app, _ = create_apps(
+        Parts(models, book, ids, clock, Access(keys, clock), pressure=pressure or Pressure())
+    )
     try:
         yield Asked(app, clock, parcels, book)
     finally:

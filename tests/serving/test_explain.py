@@ -9,6 +9,7 @@ import lightgbm
 import numpy as np
 import pytest
 
+from knownat.clock import from_us
 from knownat.contract.log_reader import read_predictions
 from knownat.errors import ReleaseError
 from knownat.scoring.contributions import refuse_other_sums
@@ -16,7 +17,8 @@ from serving.errors import ExplainOverloaded
 from serving.explaining import Explaining
 from serving.keys import Scope, add_key
 from serving.openapi import PredictAnswer
-from tests.scoring.small_release import SCHEMA
+from serving.pressure import Pressure
+from tests.scoring.small_release import SCHEMA, make_spec
 from tests.serving.parcels import ALWAYS, MODEL, NOW_US, asking, make_parcels
 
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -148,6 +150,24 @@ def test_a_release_that_changed_is_not_explained(tmp_path):
         assert asked.predict().status_code == 200
         log = read_predictions(parcels.workspace.predictions, MODEL, **ALWAYS)
         assert log.num_rows == 1  # what was not answered is not logged
+
+
+def test_a_version_past_its_sunset_is_not_explained_either(tmp_path):
+    parcels = make_parcels(tmp_path)
+    parcels.publish("2", spec=make_spec(sunset=from_us(NOW_US)))
+    parcels.deploy("1", pinned=(parcels.deployed("2"),))
+
+    with asking(parcels) as asked:
+        told = asked.predict(path=f"/v1/models/{MODEL}/versions/2/predict", query="?explain=true")
+
+    assert (told.status_code, told.json()["error"]["code"]) == (410, "gone")
+
+
+def test_where_too_many_wait_nothing_is_explained(parcels):
+    with asking(parcels, pressure=Pressure(most=2, tasks=[1, 2, 3])) as asked:
+        told = asked.predict(query="?explain=true")
+
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "overloaded")
 
 
 def test_contributions_that_miss_the_score_are_refused():

@@ -12,6 +12,7 @@ from knownat.clock import from_us, to_us
 from knownat.errors import ConfigError
 from knownat.stores.pipelines import build_features, query_events
 from knownat.stores.served_log import ServedLogError
+from tests.soak import scale
 from tests.stores.served import ServedModel
 
 START = to_us(datetime(2024, 1, 1, tzinfo=UTC))
@@ -186,7 +187,7 @@ POSTS = st.lists(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=scale(12, 400))
 @given(posts=POSTS, asked_at=st.integers(0, 13))
 def test_what_was_known_by_a_time_never_changes(tmp_path_factory, posts, asked_at):
     """A label is known from the later of its own time and its posting; brute force over the posts."""
