@@ -83,6 +83,7 @@ def test_every_problem_is_reported_at_once(tmp_path):
         ("00:00:00Z", "00:00:00", "cutoff has no time zone"),
         ('asked_us = "int64"', 'asked_us = "string"', "must be one of inputs, of type int64"),
         ('"late_parcel.sql"', '"elsewhere.sql"', "which is not beside it"),
+        ('asked_us"\n[time]', 'asked_us"\nweight = "depot_id"\n[time]', "must be a column of its own"),
         ("[[gates]]", "[lightgbm.params]\nseed = 3\n[[gates]]", "set by the platform"),
         ("[time]", "[time", "cannot be read as TOML"),
     ],

@@ -61,6 +61,8 @@ class Shop:
     releases: dict[str, Release]
     asked: dict[str, pa.Table]
     replayed: Replayed
+    answers: list[dict]
+    """One question of every class of outcomes, alone, and two together."""
 
     def logged(self, model: str) -> pa.Table:
         return read_predictions(self.workspace.predictions, model, start=FIRST, end=LAST + timedelta(days=1))
@@ -89,7 +91,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         replayed = Replay(streams, client=client, clock=clock, advance=advance).run(
             timedelta(days=1), lambda share: None
         )
-    return Shop(workspace, releases, {s.spec.name: s.examples for s in streams}, replayed)
+        questions = streams[2].examples.slice(0, 2).to_pylist()
+        rows = [
+            {"keys": {k: q[k] for k in ("buyer_id", "recipient_id", "sku")}, "inputs": {"promised_days": 3}}
+            for q in questions
+        ]
+        path = "/v1/models/order_outcome/predict"
+        answers = [client.post(path, {"rows": asked}) for asked in (rows[:1], rows[1:], rows)]
+    return Shop(workspace, releases, {s.spec.name: s.examples for s in streams}, replayed, answers)
 
 
 def _stream(workspace: Workspace, model: str) -> Stream:
@@ -162,6 +171,15 @@ def test_a_customer_is_read_as_buyer_and_as_recipient_by_its_own_orders(shop):
     assert any(row["key__recipient_id"] is None for row in logged)
 
 
+def test_an_answer_names_the_likeliest_class_alone_and_among_others(shop):
+    one, other, both = (answer["predictions"] for answer in shop.answers)
+    for alone, together in zip([*one, *other], both, strict=True):
+        assert sum(alone["shares"]) == pytest.approx(1.0)
+        assert alone["score"] == max(alone["shares"]) == alone["shares"][alone["class"]]
+        assert alone["shares"] == pytest.approx(together["shares"], abs=1e-12)
+        assert (alone["class"], alone["views"]) == (together["class"], together["views"])
+
+
 def test_a_class_has_a_share_of_each_answer_and_the_likeliest_is_the_score(shop):
     logged = shop.logged("order_outcome")
     shares = logged_scores(logged)
@@ -222,8 +240,13 @@ def edit(shop):
 
 
 def test_a_plan_names_what_changes_break_whom_to_tell_and_what_becomes_of_scores(
-    shop, edit, capsys, tmp_path
+    shop, edit, capsys, tmp_path, monkeypatch
 ):
+    # Where another file configures the repo, as on a cluster, its stores are not touched either.
+    settings = (shop.workspace.repo / "feature_store.yaml").read_text()
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(settings.replace("data/", f"{shop.workspace.data}/"))
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(elsewhere))
     edit(
         "definitions.py",
         ("ttl=timedelta(days=30)", "ttl=timedelta(hours=12)"),

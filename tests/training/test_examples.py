@@ -95,3 +95,20 @@ def test_classes_are_numbered():
     spec = make_spec("multiclass", examples=SPEC.examples.model_dump())
     told = problems_of(table(label=pa.array([0.5, 1.0, 2.0])), spec)
     assert told == ("'label' must be the number of a class: 0, 1, 2, ...",)
+
+
+def test_a_weight_is_checked_where_there_is_an_answer():
+    weighted = make_spec(examples={"sql": "a.sql", "keys": {"parcel_id": "int64"}, "weight": "worth"})
+
+    def asked(*weights):
+        return table(city=None, weight_kg=None, worth=pa.array(weights, pa.float64()))
+
+    found = check_examples(asked(2.0, None, 0.5), weighted, source="a.sql")
+    assert found["worth"].to_pylist() == [2.0, None, 0.5]
+    assert problems_of(asked(None, 1.0, 1.0), weighted) == (
+        "weight 'worth' is null in 1 rows that have a label",
+    )
+    assert problems_of(asked(-1.0, 1.0, float("nan")), weighted) == (
+        "weight 'worth' is negative, NaN or infinite in 2 rows",
+    )
+    assert problems_of(asked(0.0, 1.0, 0.0), weighted) == ("weight 'worth' is 0 in every row",)

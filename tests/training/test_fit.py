@@ -113,3 +113,26 @@ def test_numbers_of_a_regression_are_finite_whatever_the_columns_hold():
     made = Numbers.learn(replace(data, matrix=matrix)).of(matrix)
     assert np.isfinite(made).all()
     assert np.abs(made).max() <= 10
+
+
+def test_a_row_of_weight_two_is_a_row_that_was_there_twice():
+    spec, data = make_dataset("regression")
+    spec = spec.model_copy(
+        update={
+            "lightgbm": spec.lightgbm.model_copy(update={"early_stopping_rounds": 0, "num_boost_round": 1})
+        }
+    )
+    alike = replace(data, weights=np.ones(len(data.labels)))
+    assert np.array_equal(fit(alike, spec).predict(data.matrix), fit(data, spec).predict(data.matrix))
+    heavy = data.labels > np.median(data.labels)
+    weighted = replace(data, weights=np.where(heavy, 9.0, 1.0))
+    assert fit(weighted, spec).predict(data.matrix).mean() > fit(data, spec).predict(data.matrix).mean() + 0.1
+    assert replace(weighted).only(["depot"]).weights is weighted.weights
+
+
+def test_a_logistic_baseline_counts_rows_by_their_weight():
+    spec, data = make_dataset("binary")
+    heavy = replace(data, weights=np.where(data.labels == 1, 9.0, 1.0))
+    frame = make_frame("binary")
+    with_weights, without = (predict_baselines(d, spec, frame)["logistic"].mean() for d in (heavy, data))
+    assert with_weights > without + 0.1
