@@ -44,22 +44,21 @@ def worth(
 
 def _show(console: Console, found: "Worths") -> None:
     title = f"{found.model}: {found.metric} {found.value:.4f} on {found.questions:,} questions"
-    shown = Table("left out", title=title, title_justify="left")
-    for name in ("columns", "costs the metric", "95 % interval", "bytes a row", "us a row"):
-        shown.add_column(name, justify="right")
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("left out", overflow="fold")
+    for name in ("worse by", "95 % interval", "bytes", "us"):
+        shown.add_column(name, justify="right", no_wrap=True)
     for group in found.groups:
         gain, upkeep = group.gain, group.upkeep
         shown.add_row(
             group.name,
-            str(len(group.columns)),
             f"{gain.value:+.5f}",
-            f"{gain.low:+.5f} .. {gain.high:+.5f}",
-            f"{upkeep.bytes_a_row:.0f}" if upkeep.bytes_a_row else "on demand",
+            f"{gain.low:+.4f} .. {gain.high:+.4f}",
+            f"{upkeep.bytes_a_row:.0f}",
             f"{upkeep.us_a_row:.2f}",
         )
     console.print(shown)
     for group in found.earning_nothing:
+        verdict = "The model is better without" if group.gain.high < 0 else "Nothing is seen to be earned by"
         cost = f"{group.upkeep.bytes_a_row:.0f} bytes and {group.upkeep.us_a_row:.2f} us a row"
-        console.print(
-            f"  {group.name} earns nothing that can be told from 0; it costs {cost}.", highlight=False
-        )
+        console.print(f"{verdict} {group.name}, which costs {cost}.", highlight=False, soft_wrap=True)
