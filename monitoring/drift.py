@@ -17,6 +17,7 @@ from knownat.contract.model_spec import Monitoring
 from knownat.contract.profile import ColumnProfile
 from monitoring.distances import jensen_shannon, psi, psi_of_each, wasserstein
 from monitoring.summary import Bucket, ColumnDrift
+from monitoring.units import unit_of
 from monitoring.usual import NO_PAST, Past
 
 _USUAL = 0.99
@@ -188,7 +189,8 @@ def _quantile_move(before: HeldNumbers, now: HeldNumbers) -> str:
     for share in _SHOWN:
         old, new = before.quantile(share), now.quantile(share)
         if old is not None and new is not None and abs(new - old) > _NOTICEABLE * scale:
-            return f"p{share * 100:.0f} {shown(old)} → {shown(new)}"
+            unit = unit_of(before.grid.name)
+            return f"p{share * 100:.0f} {shown(old)} → {shown(new)}{' ' if unit else ''}{unit}"
     return ""
 
 

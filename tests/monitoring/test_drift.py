@@ -106,6 +106,13 @@ def test_what_moved_is_said_in_the_columns_own_unit():
     assert drift_of([None] * 500, minutes).moved == "no value 100% → 0%"
 
 
+def test_what_moved_carries_the_unit_of_its_name():
+    minutes = np.random.default_rng(1).normal(4, 3, 5_000)
+    delay = Column(name="departures__delay_mean_min_3h", dtype="float64")
+
+    assert drift_of(minutes, minutes + 15, what=delay).moved == "p50 3.92 → 18.9 min"
+
+
 def test_what_moved_of_names_is_the_share_that_changed_most():
     found = drift_of(["Athens", "Bergen"] * 500, ["Athens"] * 900 + ["Bergen"] * 100, what=CITY)
 

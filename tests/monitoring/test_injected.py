@@ -175,3 +175,14 @@ def test_an_injected_fault_is_found_and_nothing_beside_it(inject):
         faults = find_faults(see(pa.table(window.columns), reference=REFERENCE, plan=TTL_PLAN))
 
         assert {(fault.kind, fault.subject) for fault in faults} == expected, f"seed {seed}"
+
+
+def test_rows_six_hours_late_are_found_where_no_ttl_would_refuse_them():
+    for seed in SEEDS:
+        window = Window.usual(seed)
+        view = window.any_of(VIEWS)
+        window.age(view, 6 * HOUR)
+
+        faults = find_faults(see(pa.table(window.columns), reference=REFERENCE, plan=PLAN))
+
+        assert [(fault.kind, fault.subject) for fault in faults] == [(FaultKind.STALE, view)], f"seed {seed}"
