@@ -110,7 +110,8 @@ def _fingerprint() -> str:
 def _write(found: Found) -> None:
     (DOCS / "flights-table.json").write_text(json.dumps(found, indent=1) + "\n")
     (DOCS / "flights-table.svg").write_text(draw_rows(found))
-    (DOCS / "flights-lead-time.svg").write_text(draw_leads(found))
+    if len(found["leads"]) > 1:
+        (DOCS / "flights-lead-time.svg").write_text(draw_leads(found))
     (DOCS / "reference" / "flights.md").write_text(page(found))
 
 
