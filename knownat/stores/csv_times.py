@@ -1,7 +1,6 @@
 """Written times to exact UTC microseconds; what cannot be told for certain is a problem, never a guess."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Literal
@@ -80,12 +79,11 @@ def read_times(column: pl.Series, lines: pl.Series, rules: TimeRules) -> Times:
         If the rules name a zone that is not there.
     """
     zone = rules.tzinfo
-    read: Callable[[str], int] = lambda text: _read(text, rules, zone)  # noqa: E731
     found: dict[str, int] = {}
     refused: dict[str, list[str]] = {}
     for text in column.drop_nulls().unique(maintain_order=True).to_list():
         try:
-            found[text] = read(text.strip())
+            found[text] = _read(text.strip(), rules, zone)
         except _NoZone:
             refused.setdefault(_NoZone.reason, []).append(text)
         except ValueError as error:
@@ -117,7 +115,7 @@ def _read(text: str, rules: TimeRules, zone: tzinfo | None) -> int:
 
 def _by_pattern(text: str, pattern: str) -> datetime:
     try:
-        return datetime.strptime(text, pattern)  # noqa: DTZ007 - a zone is asked for below
+        return datetime.strptime(text, pattern)
     except ValueError as error:
         raise ValueError(f"does not fit --time-format '{pattern}'") from error
 

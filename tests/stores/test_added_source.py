@@ -179,7 +179,9 @@ def test_a_file_of_keys_and_times_has_no_feature():
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1).filter(
     lambda word: (word.strip() and not word.strip().isascii()) or word.strip().isalpha()
 )
-moments = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.datetimes(
+    datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("2100-01-01"), timezones=st.just(UTC)
+)
 values = st.tuples(
     st.integers(-(2**63), 2**63 - 1),
     moments,

@@ -18,9 +18,12 @@ from knownat.stores.catalogue_pages import measure_all, write_pages
 from knownat.stores.catalogue_search import search
 from knownat.stores.catalogue_text import page_of
 from knownat.stores.distributions import describe
+from knownat.stores.feature_facts import measure
 from knownat.stores.feature_names import unit_of, window_of
 from knownat.stores.lineage import trace
+from knownat.stores.materialization import materialize
 from knownat.stores.repo import Repo, open_repo
+from knownat.stores.sharing import find_view
 from tests.stores import shop
 from tests.stores.catalogued import catalogue_shop
 from tests.stores.made_store import make_store, source, view
@@ -112,6 +115,18 @@ def test_what_is_measured_of_a_table_is_what_it_holds(measured):
     assert facts.cost.row_bytes > 40
     assert facts.cost.read_us > 0
     assert measured.facts["order_age"].cost.compute_us > 0
+
+
+def test_a_cost_is_that_of_rows_that_are_online(applied_shop, tmp_path):
+    """The newest rows of the table may be known of the future; none of them is online yet."""
+    repo = open_repo(shutil.copytree(applied_shop[0], tmp_path / "feature_repo"))
+    early = shop.at(4)
+    materialize(repo, until=early, views=["customer_orders"])
+    rows = shop.order_rows().to_pylist()
+    online = {r["customer_id"] for r in rows if max(r["event_timestamp"], r["created_timestamp"]) <= early}
+    assert 0 < len(online) < len({r["customer_id"] for r in rows})
+    facts = measure(repo, find_view(repo, "customer_orders"), marks={"customer_orders": early})
+    assert facts.cost.row_bytes > 40
 
 
 def test_a_view_that_is_not_online_has_no_cost_there(measured):

