@@ -1,7 +1,9 @@
 """Evidently's report of a window, from stand-ins of its columns and of its labelled rows."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +22,8 @@ def draw_charts(evidence: Evidence, profile: Profile, summary: Summary, path: Pa
     measured = [d for d in (summary.score, *summary.features) if d.psi is not None]
     drawn = False
     if measured:
-        _never_phone_home()
-        from monitoring.renderer import render_report
+        with _importing_evidently():
+            from monitoring.renderer import render_report
 
         staged = staged_beside(path)
         sides = ((profile, evidence.predictions), (evidence.reference.profile, evidence.baseline))
@@ -41,8 +43,8 @@ def draw_outcomes(evidence: Evidence, summary: Summary, path: Path, *, now: date
     labelled = Outcomes.of(join_labels(evidence.predictions, evidence.labels, now=now))
     drawn = False
     if len(labelled.label):
-        _never_phone_home()
-        from monitoring.renderer import render_outcomes
+        with _importing_evidently():
+            from monitoring.renderer import render_outcomes
 
         staged, tested = staged_beside(path), Outcomes.of(evidence.holdout)
         drawn = render_outcomes(staged, task=summary.task, window=labelled, baseline=tested, when=summary.end)
@@ -53,9 +55,14 @@ def draw_outcomes(evidence: Evidence, summary: Summary, path: Path, *, now: date
     return drawn
 
 
-def _never_phone_home() -> None:
-    # Read by Evidently when it is imported.
+@contextmanager
+def _importing_evidently() -> Iterator[None]:
+    # Read by Evidently when it is imported; it must never phone home.
     os.environ["DO_NOT_TRACK"] = "1"
+    with warnings.catch_warnings():
+        # Feast, where it was imported before, shows what Evidently's makers alone can mend.
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _stand_ins(

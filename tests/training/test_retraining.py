@@ -203,15 +203,20 @@ def test_a_verdict_that_does_not_speak_of_today_is_refused_with_its_reason(at_st
     assert not (at_start.releases / MODEL / "2").exists()
 
 
-def test_a_verdict_is_the_evidence_of_what_is_begun_on_it(at_start):
+def test_a_verdict_is_the_evidence_of_what_is_begun_and_what_cannot_be_trained_is_refused(at_start):
     declare(at_start, "[retraining]\ntest_days = 8\n")
+    path = at_start.model_file(MODEL)
+    path.write_text(path.read_text().replace("validation_days = 14", "validation_days = 900"))
     verdict(at_start)
 
-    step(at_start)
+    outcome = step(at_start)
 
-    asked = read_lines(at_start, MODEL)[0]
+    asked, refused = read_lines(at_start, MODEL)
     assert asked.evidence["trigger"] == "verdict"
     assert asked.evidence["found"]["reasons"] == ["performance surely fell"]
+    assert outcome.refused
+    assert "it cannot be trained" in refused.why
+    assert "the train side has no answered question" in refused.why
 
 
 def test_a_cutoff_that_is_no_newer_is_refused(at_start):
