@@ -178,7 +178,10 @@ def _monitor(workspace: Workspace) -> None:
     clock = workspace.home / "clock"
     FileClock(clock).move_to(to_us(end + LABELS_MATURED))
     window = ["--start", start.isoformat(), "--end", end.isoformat(), "--clock", f"file:{clock}"]
-    commands = [_command("monitor", m, "--repo", str(workspace.repo), *window, "--json") for m in MODELS]
+    # Every served value was compared already, exactly; the job `skew` would compare a sample again.
+    jobs = [word for job in ("judge", "charts", "pages") for word in ("--job", job)]
+    where = ["--repo", str(workspace.repo), *window]
+    commands = [_command("monitor", m, *where, *jobs, "--json") for m in MODELS]
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
     for command, process in zip(commands, running, strict=True):
         # 1 is an alarm: a report like any other.
