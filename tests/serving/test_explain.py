@@ -12,13 +12,13 @@ import pytest
 from knownat.clock import from_us
 from knownat.contract.log_reader import read_predictions
 from knownat.errors import ReleaseError
-from knownat.scoring.contributions import refuse_other_sums
+from knownat.scoring.contributions import Explainer, refuse_other_sums
 from serving.errors import ExplainOverloaded
 from serving.explaining import Explaining
 from serving.keys import Scope, add_key
 from serving.openapi import PredictAnswer
 from serving.pressure import Pressure
-from tests.scoring.small_release import SCHEMA, make_spec
+from tests.scoring.small_release import SCHEMA, make_spec, publish_small
 from tests.serving.parcels import ALWAYS, MODEL, NOW_US, asking, make_parcels
 
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -168,6 +168,36 @@ def test_where_too_many_wait_nothing_is_explained(parcels):
         told = asked.predict(query="?explain=true")
 
     assert (told.status_code, told.json()["error"]["code"]) == (503, "overloaded")
+
+
+def test_another_release_in_the_place_of_the_one_that_serves_is_not_explained(tmp_path):
+    parcels = make_parcels(tmp_path)
+    other = publish_small(tmp_path / "other", "1", opposite=True)
+    with asking(parcels) as asked:
+        parcels.releases["1"].path.rename(tmp_path / "away")
+        other.path.rename(parcels.releases["1"].path)
+
+        told = asked.predict(query="?explain=true")
+
+    assert (told.status_code, told.json()["error"]["code"]) == (500, "explain_failed")
+
+
+class WrongSums:
+    """A booster whose contributions are not those of its scores."""
+
+    def contributions(self, matrix):
+        return np.ones((len(matrix), 5))
+
+    def predict_raw(self, matrix):
+        return np.zeros((len(matrix), 1))
+
+
+def test_an_explainer_gives_no_contributions_that_miss_the_score():
+    row = {"depot__parcels_count_1d": [1], "depot__delay_mean_min_1d": [2.0], "depot__region": ["north"],
+           "load__kg_per_parcel": [3.0]}  # fmt: skip
+
+    with pytest.raises(ReleaseError, match="miss the raw score by up to 5"):
+        Explainer(SCHEMA, WrongSums(), "score").explain(row)
 
 
 def test_contributions_that_miss_the_score_are_refused():

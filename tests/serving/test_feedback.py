@@ -11,6 +11,7 @@ from knownat.contract import feedback as bundles
 from knownat.contract.feedback import list_bundles, read_bundle
 from knownat.scoring.replay import replay
 from serving.keys import Scope, add_key
+from serving.prediction_ids import KEY_FILE
 from tests.serving.parcels import HOUR_US, MODEL, NOW_US, asking, make_parcels
 
 ODD = "Depot 1 is never late on a Friday.\nAsk Søren 🙂"
@@ -105,6 +106,14 @@ def test_an_id_that_no_prediction_has_is_not_found(asked):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_prediction")
         assert unknown not in answer.text
     assert kept(asked) == []
+
+
+def test_an_id_of_another_installation_is_not_found_though_its_row_is_here(asked, parcels):
+    one = asked.predicted()
+    (parcels.workspace.predictions / KEY_FILE).unlink()
+
+    with asking(parcels) as other:
+        assert say(other, one).status_code == 404
 
 
 def test_a_prediction_whose_row_is_gone_is_not_found(asked, parcels):
