@@ -69,7 +69,7 @@ class _Scale:
     def over(cls, values: Sequence[float], start: float, end: float, *, log: bool = False) -> "_Scale":
         low, high = min(values), max(values)
         if low == high:
-            low, high = low - 0.5, high + 0.5
+            low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
         return cls(low, high, start, end, log)
 
     def place(self, value: float) -> float:

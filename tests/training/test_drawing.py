@@ -41,6 +41,12 @@ def test_a_flat_line_is_drawn_too():
     assert len(lines_of(drawn([Line("a", [(0, 5), (1, 5)])]))) == 1
 
 
+@pytest.mark.parametrize("at", [0.001, 1.0])
+def test_one_point_is_drawn_in_the_middle_of_a_logarithmic_axis(at):
+    (line,) = lines_of(drawn([Line("a", [(at, 0.5)])], log_x=True))
+    assert line.get("points").split(",")[0] == "280.0"
+
+
 def test_ranking_curves_run_from_none_to_all():
     labels, scores = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.8, 0.1])
     roc, precision = ranking_curves(labels, scores)
