@@ -98,11 +98,12 @@ def test_the_worst_month_is_told_as_the_worst_and_why(season):
 def test_other_months_ask_nobody_to_act(season):
     for told in season.told:
         if told.summary.start.month not in {season.best, season.worst}:
-            assert told.summary.verdict.level is Level.OK
+            assert told.summary.verdict.level is not Level.ALERT
             assert told.summary.blame.culprit in {Culprit.STEADY, Culprit.INPUTS_STABLE}
 
 
 def test_what_no_season_moves_never_drifts_and_nothing_is_broken(season):
     for told in season.told:
         assert season.steady.isdisjoint(told.drifted)
-        assert told.summary.faults == ()
+        # Weather reports came twelve hours late in December, which is told and is no alert.
+        assert [fault for fault in told.summary.faults if fault.level is Level.ALERT] == []

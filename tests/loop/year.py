@@ -44,7 +44,8 @@ def tell(workspace: Workspace, model: str, windows: Iterator[Window]) -> Iterato
 def months(first: datetime, until: datetime) -> Iterator[Window]:
     """Cut calendar months, each beginning at the first one's own hour."""
     start = first
-    while start < until:
+    # An hour that a change of clocks moved is no month.
+    while start + timedelta(days=1) < until:
         following = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
         yield Window(start, following)
         start = following

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from knownat.contract.profile import Layout
+from knownat.contract.profile import Layout, Profile
 from knownat.contract.schema import Column
 from monitoring.drift import DriftRules, measure_drift
 from tests.monitoring.shop_log import make_spec
@@ -76,10 +76,12 @@ def columns_of(table: pa.Table) -> list[Column]:
 
 
 def drifted(before: pa.Table, now: pa.Table) -> Mapping[str, bool]:
-    columns = columns_of(before)
-    layout = Layout.fit(before, columns)
-    reference, window = layout.count(before), layout.count(now)
-    rules = DriftRules(effect=EFFECT, min_rows=100, columns=len(columns))
+    layout = Layout.fit(before, columns_of(before))
+    return judged(layout.count(before), layout.count(now))
+
+
+def judged(reference: Profile, window: Profile) -> Mapping[str, bool]:
+    rules = DriftRules(effect=EFFECT, min_rows=100, columns=len(reference.columns))
     return {
         name: measure_drift(column, window.columns[name], rules, importance=0).drifted
         for name, column in reference.columns.items()
@@ -109,16 +111,22 @@ def numbers_of(month: pa.Table) -> list[str]:
 
 
 def count_missed(month: pa.Table, *, splits: int) -> Mapping[str, int]:
-    """Shift each number column of 1 000 rows by half a standard deviation; count what went unseen."""
+    """Shift each number column of 1 000 rows by half a standard deviation; count what went unseen.
+
+    Half of the month is what they are held against, the rows are drawn from the other half.
+    """
     random, numbers = np.random.default_rng(1), numbers_of(month)
-    month, missed = month.select(numbers), dict.fromkeys(numbers, 0)
+    order = random.permutation(month.num_rows)
+    before, rest = (month.select(numbers).take(half) for half in np.array_split(order, 2))
+    layout, by = Layout.fit(before, columns_of(before)), {}
+    reference = layout.count(before)
+    for name in numbers:
+        by[name] = np.nanstd(before[name].to_numpy()) / 2
+    missed = dict.fromkeys(numbers, 0)
     for _ in range(splits):
-        order = random.permutation(month.num_rows)
-        before, now = month.take(order[1_000:]), month.take(order[:1_000])
-        shifted = pa.table(
-            {name: now[name].to_numpy() + np.nanstd(before[name].to_numpy()) / 2 for name in numbers}
-        )
-        for name, flagged in drifted(before, shifted).items():
+        now = rest.take(random.choice(rest.num_rows, 1_000, replace=False))
+        window = layout.count(pa.table({name: now[name].to_numpy() + by[name] for name in numbers}))
+        for name, flagged in judged(reference, window).items():
             missed[name] += not flagged
     return missed
 
