@@ -61,7 +61,7 @@ class ExplainRoute:
                 return
             if (path := PATH.fullmatch(scope["path"])) is None:
                 raise UnknownPath("There is no such path.")
-            self.pressure.relieve()
+            self.pressure.relieve(scope)
             self.access.admit(scope["headers"], Scope.EXPLAIN)
             name, version = path.groups()
             lineup = self.models.get(name)

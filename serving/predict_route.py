@@ -60,7 +60,7 @@ class PredictRoute:
         try:
             if (path := PATH.fullmatch(scope["path"])) is None:
                 raise UnknownPath("There is no such path.")
-            self.pressure.relieve()
+            self.pressure.relieve(scope)
             self.access.admit(scope["headers"], Scope.PREDICT)
             name, version = path.groups()
             lineup = self.models.get(name)

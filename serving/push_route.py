@@ -76,7 +76,7 @@ class PushRoute:
 
     async def push(self, request: Request) -> Response:
         """Write fresh rows, the newest of each key stays; sending a row twice is harmless."""
-        self.pressure.relieve()
+        self.pressure.relieve(request.scope)
         self.access.admit(request.headers.raw, Scope.PUSH)
         name = str(request.path_params["source"])
         source = self.pushes.source(name)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -42,10 +43,10 @@ def run(
     looks elsewhere first. A second signal cuts that wait short. The end of ``leash``, a descriptor,
     is a signal too. The admin port answers until the last request has been.
     """
-    config = _config(public.app, lifespan="on")
-    beside = _QuietServer(_config(admin.app, lifespan="off"))
+    config = _config(public.app, lifespan="on", pressure=pressure)
+    # What operators ask is no pressure on those who are answered.
+    beside = _QuietServer(_config(admin.app, lifespan="off", pressure=Pressure()))
     server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
-    pressure.tasks = server.server_state.tasks
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, public.bound, beside, admin.bound))
 
@@ -61,12 +62,12 @@ async def _serve(
         await admin_served
 
 
-def _config(app: ASGIApp, *, lifespan: str) -> uvicorn.Config:
+def _config(app: ASGIApp, *, lifespan: str, pressure: Pressure) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         access_log=False,
         log_config=None,
-        http=BoundedHeads,
+        http=partial(BoundedHeads, pressure=pressure),  # type: ignore[arg-type]
         ws="none",
         server_header=False,
         lifespan="on" if lifespan == "on" else "off",

@@ -7,9 +7,12 @@ extension; where that is not there, or says no, ASGI's own way is open as before
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
-from starlette.types import Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.pressure import AHEAD, Pressure
 
 Headers = Iterable[tuple[bytes, bytes]]
 WholeAnswer = Callable[[Headers, bytes], bool]
@@ -18,15 +21,33 @@ EXTENSION = "knownat.whole_answer"
 
 
 class WholeAnswers(HttpToolsProtocol):
-    """Uvicorn's protocol, with the extension in each request's scope."""
+    """Uvicorn's protocol, with the two extensions in each request's scope."""
+
+    def __init__(self, *given: Any, pressure: Pressure, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._pressure = pressure
 
     def on_headers_complete(self) -> None:
         """Take in a request's head."""
-        before = self.cycle
+        before, ahead = self.cycle, self._pressure.waiting
         super().on_headers_complete()
         if self.cycle is not before:
-            # The request's task starts after this callback, so it finds the extension.
-            self.cycle.scope["extensions"] = {EXTENSION: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
+            # The request's task starts after this callback, so it finds them.
+            extensions: Any = {EXTENSION: partial(_write_whole, self.cycle), AHEAD: ahead}
+            self.cycle.scope["extensions"] = extensions
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Not the server's set of tasks: one that has ended stays in it until the loop's next round, and
+        # requests that come meanwhile would find a crowd that is gone.
+        self._pressure.waiting += 1
+        super()._start_asgi_task(cycle, partial(_counted, app, self._pressure))
+
+
+async def _counted(app: ASGIApp, pressure: Pressure, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        await app(scope, receive, send)
+    finally:
+        pressure.waiting -= 1
 
 
 def _write_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes) -> bool:

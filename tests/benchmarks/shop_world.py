@@ -45,18 +45,23 @@ class World:
         """The model's text."""
         return self.folder / "model.txt"
 
+    @property
+    def repo(self) -> Path:
+        """Feast's repo, over its own Redis store."""
+        return self.folder / "Feast,_Redis"
+
 
 def make_world(folder: Path, redis: RedisServer) -> World:
     """Lay out Feast's repos, our workspaces and MLflow's model, all of one model and the same values."""
     write_customers(folder / "template", CUSTOMERS)
-    fill_copies(ONE_ENTITY, folder, redis, ("Feast, Redis", "Feast, SQLite"))
+    fill_copies(ONE_ENTITY, folder, redis, ("Feast, Redis",))
     tables = [pq.read_table(folder / "template" / "data" / f"{view}.parquet") for view in WIDTHS]
     by_column = {name: table[name].to_numpy() for table in tables for name in table.column_names}
     values = np.column_stack([by_column[name] for name in COLUMNS])[:CUSTOMERS]
     stores = {
         "ours, LMDB": "  {type: knownat.stores.lmdb_online.LmdbOnlineStore, path: data/online_rows}\n",
         "ours, Redis": "  {type: knownat.stores.redis_online.RedisOnlineStore, "
-        f'connection_string: "127.0.0.1:{redis.port},db=5"}}\n',
+        f'connection_string: "127.0.0.1:{redis.port},db=5", socket_seconds: 1, read_deadline_seconds: 1}}\n',
     }
     scores: list[float] = []
     key = ""
@@ -87,13 +92,13 @@ def command_of(who: str, world: World, port: int, workers: int) -> tuple[list[st
     """Return the command that starts a server, and what its environment needs."""
     python, folder = sys.executable, world.folder
     here = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
-    kind, _, store = who.partition(", ")
+    kind = who.partition(", ")[0]
     if kind == "ours":
         home = folder / who.replace(" ", "_")
         command = [str(Path(python).with_name("knownat")), "serve", "--repo", str(home / "repo"), *here]
         options = ["--keys", str(home / "keys.json"), "--clock", f"file:{folder / 'clock'}"]
         return [*command, *options, "--drain-seconds", "0"], {}
-    repo = str(folder / f"Feast,_{store}")
+    repo = str(world.repo)
     if kind == "naive":
         app = "tests.benchmarks.peers.naive:create_app"
         columns = ",".join(COLUMNS)

@@ -185,9 +185,9 @@ def test_what_could_not_be_answered_in_time_is_not_logged_as_answered(tmp_path, 
 
 
 def test_more_than_can_be_answered_in_time_is_refused_at_once(service):
-    service.parts.pressure.tasks = range(101)
+    service.parts.pressure.waiting = 101
     refused = service.predict()
-    service.parts.pressure.tasks = range(100)
+    service.parts.pressure.waiting = 100
     taken = service.predict()
 
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
@@ -197,7 +197,7 @@ def test_more_than_can_be_answered_in_time_is_refused_at_once(service):
 
 
 def test_clients_that_are_slow_to_send_do_not_count_as_pressure(service):
-    service.parts.pressure.tasks = range(150)
+    service.parts.pressure.waiting = 150
     service.parts.pressure.arriving = range(50)
 
     assert service.predict().status_code == 200
