@@ -50,6 +50,11 @@ class Access:
         if path is not None and not self.usable_keys():
             raise ConfigError(path, [self.problem or "holds no key that is good now; knownat keys add"])
 
+    @property
+    def keyed(self) -> bool:
+        """Whether a key is asked for at all."""
+        return self._path is not None
+
     def usable_keys(self) -> int:
         """Count the keys that open something now."""
         now_us = self._clock.now_us()

@@ -76,9 +76,9 @@ class Parts:
 class ScorerApp(FastAPI):
     """A FastAPI app whose predictions do not pass through its stack, only through its description."""
 
-    def __init__(self, predict: ASGIApp, explain: ASGIApp, **settings: Any) -> None:
+    def __init__(self, predict: ASGIApp, explain: ASGIApp, *, keyed: bool, **settings: Any) -> None:
         super().__init__(**settings)
-        self._predict, self._explain = predict, explain
+        self._predict, self._explain, self._keyed = predict, explain, keyed
         # Here for what the router says of it: another method is 405.
         for path in ("/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"):
             self.router.routes.append(Route(path, predict, methods=["POST"]))
@@ -94,7 +94,7 @@ class ScorerApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Describe every route, the predictions' by hand."""
         if self.openapi_schema is None:
-            self.openapi_schema = describe(super().openapi())
+            self.openapi_schema = describe(super().openapi(), keyed=self._keyed)
         return self.openapi_schema
 
 
@@ -146,6 +146,7 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
     app = ScorerApp(
         ServerErrorMiddleware(predict, handler=routes.refuse),
         ServerErrorMiddleware(insight.explain, handler=routes.refuse),
+        keyed=parts.access.keyed,
         title="knownat scorer",
         version=version("knownat"),
         lifespan=lifespan,

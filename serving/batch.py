@@ -133,7 +133,10 @@ def _find_release(workspace: Workspace, model: str, version: str | None) -> Rele
     path = workspace.releases / model / (deployed.version if deployed else str(version))
     digest = deployed.digest if deployed else None
     trial_load(path, digest)
-    return read_release(path, digest=digest)
+    release = read_release(path, digest=digest)
+    if release.manifest.model != model:
+        raise ReleaseError(f"{path} is a release of '{release.manifest.model}', not of '{model}'.")
+    return release
 
 
 def _score(

@@ -175,19 +175,39 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 PREDICT_BODY = _body({"oneOf": [_MANY, _ONE]})
 _PREDICT_PATH = "/v1/models/{model}/predict"
+_VERSION_PATH = "/v1/models/{model}/versions/{version}/predict"
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+_OPEN_TO_ALL = "/health/"
 _MODELS = (PredictAnswer, LabelsAnswer, FeedbackAnswer, FormAnswer, PushAnswer, ErrorAnswer)
 LABELS_BODY = _body(_LABELS)
 FEEDBACK_BODY = _body(_FEEDBACK)
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the predictions to what the app says of its other routes."""
+def describe(document: dict[str, Any], *, keyed: bool) -> dict[str, Any]:
+    """Add the predictions to what the app says of its other routes, and where keys are asked for."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for model in _MODELS:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
-    document["paths"] = {_PREDICT_PATH: {"post": _PREDICT}, **document["paths"]}
+    named = {
+        **_PREDICT,
+        "operationId": "predict_version",
+        "summary": "Predict by one version, whatever its role",
+    }
+    named["parameters"] = [_VERSION, *_PREDICT["parameters"]]
+    predictions = {_PREDICT_PATH: {"post": _PREDICT}, _VERSION_PATH: {"post": named}}
+    document["paths"] = {**predictions, **document["paths"]}
+    if keyed:
+        document["components"]["securitySchemes"] = _KEYS
+        for path, methods in document["paths"].items():
+            if not path.startswith(_OPEN_TO_ALL):
+                for operation in methods.values():
+                    operation["security"] = [{name: []} for name in _KEYS]
     return document
 
 
@@ -213,7 +233,7 @@ _PREDICT: dict[str, Any] = {
         "200": {"description": "The predictions, in order.", "content": _content(PredictAnswer)},
         **{
             str(status): {"description": HTTPStatus(status).phrase, "content": _content(ErrorAnswer)}
-            for status in (401, 403, 404, 413, 422, 429, 500, 503)
+            for status in (401, 403, 404, 408, 410, 413, 422, 429, 500, 503)
         },
     },
 }

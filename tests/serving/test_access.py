@@ -160,3 +160,14 @@ def test_without_a_file_everyone_may_call(tmp_path, service):
 
     access.admit([], Scope.PREDICT)
     assert not access.refresh()
+
+
+def test_the_description_says_where_a_key_is_asked_for(guarded, tmp_path):
+    open_to_all = build_service(tmp_path / "open")
+    paths = guarded.ask("GET", "/openapi.json").json()["paths"]
+    unguarded = open_to_all.ask("GET", "/openapi.json").json()
+    open_to_all.book.close()
+
+    asked = {path for path, methods in paths.items() if all("security" in one for one in methods.values())}
+    assert paths.keys() - asked == {"/health/live", "/health/ready"}
+    assert "securitySchemes" not in unguarded["components"]

@@ -336,6 +336,6 @@ def test_the_description_covers_what_is_answered(service):
     assert json.dumps(described).count("HTTPValidationError") == 0
     of_a_model = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
     assert set(described["paths"]) == {
-        "/v1/models/{model}/predict", "/v1/labels", "/v1/feedback", "/v1/push/{source}", "/health/live",
-        "/health/ready", *(f"{path}/{page}" for path in of_a_model for page in ("form", "preview")),
+        "/v1/labels", "/v1/feedback", "/v1/push/{source}", "/health/live", "/health/ready",
+        *(f"{path}/{page}" for path in of_a_model for page in ("predict", "form", "preview")),
     }  # fmt: skip
