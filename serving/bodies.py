@@ -140,7 +140,8 @@ def _go_on(begun: Coroutine[Any, Any, Message], pending: Any) -> Generator[Any, 
         while True:
             try:
                 sent = yield pending
-            except BaseException as error:  # noqa: BLE001 (a cancellation is the coroutine's to see)
+            except BaseException as error:
+                # Also a cancellation is the coroutine's to see.
                 pending = begun.throw(error)
             else:
                 pending = begun.send(sent)

@@ -4,6 +4,7 @@ The usual head comes whole in its first packet and costs nothing here; only one 
 """
 
 import asyncio
+from typing import cast
 
 from serving.wire import WholeAnswers
 
@@ -18,9 +19,9 @@ class BoundedHeads(WholeAnswers):
     _head_bytes = 0
     _late: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take in a connection; who opens one has something to ask."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

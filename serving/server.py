@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -67,7 +68,8 @@ def _config(app: ASGIApp, *, lifespan: str, pressure: Pressure) -> uvicorn.Confi
         app,
         access_log=False,
         log_config=None,
-        http=partial(BoundedHeads, pressure=pressure),  # type: ignore[arg-type]
+        # Uvicorn calls it with what it has, as it would a protocol's class.
+        http=cast("type[asyncio.Protocol]", partial(BoundedHeads, pressure=pressure)),
         ws="none",
         server_header=False,
         lifespan="on" if lifespan == "on" else "off",

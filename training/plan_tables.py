@@ -20,7 +20,7 @@ def render_markdown(plan: Plan) -> str:
     # The page is Markdown, where HTML's escapes would be read as they stand; cells are escaped one by one.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # noqa: S701
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html",)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
