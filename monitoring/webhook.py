@@ -1,5 +1,6 @@
 """One message to one address: with a deadline over all attempts, and a reason where it did not arrive."""
 
+import http.client
 import json
 import os
 import threading
@@ -53,7 +54,7 @@ class _Attempt:
             with error:
                 self.status = error.code
                 self.retry_after_s = _seconds(error.headers.get("Retry-After"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             # The message of such an error may hold the address, which may be a secret.
             reason = getattr(error, "reason", error)
             self.problem = type(reason).__name__ if not isinstance(reason, str) else "no connection"

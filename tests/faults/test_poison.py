@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,11 +126,12 @@ def test_no_poisoned_path_is_an_error_of_ours(running, path):
 def raw(running, sent, *, wait=5.0):
     """Send bytes as they are; return what came back before the other side closed, or was silent."""
     host = urlsplit(running.url)
+    answer = b""
     with socket.create_connection((host.hostname, host.port), timeout=wait) as line:
-        try:
+        with suppress(OSError):  # It may have closed before all was sent, with its answer on the way.
             line.sendall(sent)
             line.shutdown(socket.SHUT_WR)
-            answer = b""
+        try:
             while piece := line.recv(65_536):
                 answer += piece
         except (TimeoutError, ConnectionError):
@@ -174,7 +176,7 @@ def test_an_endless_head_is_refused_before_it_fills_the_memory(running):
 
     assert sent < 32 << 20
     assert resident(running.process.pid) - before < 32
-    assert raw(running, b"GET / HTTP/1.1\r\nx: " + b"a" * 400_000).startswith(b"HTTP/1.1 431")
+    assert raw(running, b"GET / HTTP/1.1\r\nx: " + b"a" * 65_600).startswith(b"HTTP/1.1 431")
 
 
 def test_slow_clients_are_given_up_and_everyone_else_is_answered(running):
@@ -198,7 +200,7 @@ def test_slow_clients_are_given_up_and_everyone_else_is_answered(running):
 
 def test_an_answer_to_a_head_alone_is_no_body(running):
     host = urlsplit(running.url)
-    connection = http.client.HTTPConnection(host.hostname, host.port, timeout=60)
-    connection.request("HEAD", "/health/live")
-    assert connection.getresponse().status < 500
+    with closing(http.client.HTTPConnection(host.hostname, host.port, timeout=60)) as connection:
+        connection.request("HEAD", "/health/live")
+        assert connection.getresponse().status < 500
     assert json.loads(httpx.get(f"{running.url}/health/live", timeout=60).text) == {"live": True}

@@ -47,8 +47,10 @@ EXPLAINED = {
         0.01,
         """\
 The leaking model, served, is within .01 and not .005 of the known AUC: a leak is a choice, and of the
-script's no more is known than its name, delays stamped at schedule. This one files a delay at arrival
-a minute after the question of its own flight; it promises as much and loses more.""",
+script's no more is known than its name, delays stamped at schedule. Three ways were tried. Delays at
+departure and arrival filed at scheduled departure promise .787 and get .744; each filed at its own scheduled
+time, .776 and .765. This one files a delay at arrival a minute after the question of its own flight: it
+promises as much as the script's and loses a little more.""",
     )
 }
 """Rows that may be off by more, and why."""

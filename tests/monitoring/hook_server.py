@@ -41,7 +41,11 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.flush()
                     time.sleep(0.05)
             except OSError:
-                return
+                pass
+            return
+        if answer == "nonsense":
+            self.wfile.write(b"no HTTP\r\n")
+            return
         if answer == "drop":
             self.connection.close()
             return

@@ -55,6 +55,13 @@ def test_a_server_that_does_not_come_to_an_end_is_left_at_the_deadline(answer):
     assert "deadline" in delivery.problem or "Timeout" in delivery.problem
 
 
+def test_an_answer_that_is_no_http_is_a_reason_not_an_error():
+    with hook_server("nonsense") as server:
+        delivery = deliver(MESSAGE, webhook(server.url, attempts=1))
+
+    assert (delivery.arrived, delivery.problem) == (False, "127.0.0.1: BadStatusLine (1 attempts)")
+
+
 def test_nobody_there_is_a_reason_not_an_error():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

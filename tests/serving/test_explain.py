@@ -164,7 +164,7 @@ def test_a_version_past_its_sunset_is_not_explained_either(tmp_path):
 
 
 def test_where_too_many_wait_nothing_is_explained(parcels):
-    with asking(parcels, pressure=Pressure(most=2, tasks=[1, 2, 3])) as asked:
+    with asking(parcels, pressure=Pressure(most=2, waiting=3)) as asked:
         told = asked.predict(query="?explain=true")
 
     assert (told.status_code, told.json()["error"]["code"]) == (503, "overloaded")

@@ -73,6 +73,8 @@ def test_without_the_secret_the_release_is_refused_by_name(made, tmp_path):
 
 
 def test_versions_that_log_a_key_differently_are_read_together(made):
+    with serving(made, "--pseudonym-key", str(made.workspace.home / "secret")) as running:
+        httpx.post(running.url + PREDICT, json={"keys": {"customer": 5}}, timeout=30)
     plain = release(made, "2")
     deploy_release(made, champion=plain)
     with serving(made) as running:
