@@ -135,7 +135,7 @@ def _prepare(who: str, home: Path, result: Path) -> Callable[[], object]:
     config = RepoConfig(
         project="bench",
         provider="local",
-        registry={"registry_type": "sql", "path": f"sqlite:///{home}/{len(who)}.db"},
+        registry={"registry_type": "sql", "path": f"sqlite:///{home}/{[*STORES].index(who)}.db"},
         online_store=None,
         offline_store=STORES[who],
         entity_key_serialization_version=3,
