@@ -44,6 +44,8 @@ def _moved(blame: Blame, summary: Summary) -> Iterator[str]:
 
 def _promised(summary: Summary) -> Iterator[str]:
     for estimate in summary.performance.estimates[:1]:
+        if estimate.range is None:
+            continue
         span = f"{estimate.range.low:.3g} to {estimate.range.high:.3g}"
         yield f"Judging by the scores alone it should come to {span}, if the world is as it was."
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from knownat.contract.verdict import Action, ModelVerdict
 from monitoring.catalogue import Catalogue
 from monitoring.charts import draw_buckets, draw_trend
+from monitoring.estimate import FEWEST_WINDOWS
 from monitoring.incidents import Incident
 from monitoring.metrics import display_name
 from monitoring.skew_report import EXPECTED, SkewReport
@@ -99,6 +100,7 @@ def page(summary: Summary, found: Found) -> str:
         found=found,
         expected=EXPECTED,
         why_not=_why_not(summary),
+        fewest_windows=FEWEST_WINDOWS,
         top_importance=max((feature.importance for feature in summary.features), default=0.0),
     )
 

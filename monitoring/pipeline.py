@@ -288,7 +288,8 @@ def _estimates(evidence: Evidence, window: Window) -> tuple[Estimate, ...]:
     if spec.task != "binary":
         return ()
     scores = as_numbers(SCORE.name, evidence.predictions[SCORE.name])
-    return estimate_metrics(spec, scores, evidence.holdout, window)
+    before = () if evidence.before is None else (evidence.before,)
+    return estimate_metrics(spec, scores, (evidence.holdout, *before), window)
 
 
 def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> ColumnDrift:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +16,12 @@ from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
 from monitoring.contenders import find_contests
 from monitoring.contest import Contest
+from monitoring.estimate import MOST_WINDOWS
+from monitoring.performance import join_labels, mature
 from monitoring.windows import Window
+
+_OF_AN_ANSWER = ("prediction_id", "logged_at", "event_timestamp", "role", "score")
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,9 @@ class Evidence:
     """What others answered in the window, by version and role."""
     contests: tuple[Contest, ...] = ()
     """Challengers and shadows beside the champion, on all rows that both have scored."""
+    before: pa.Table | None = None
+    """What it answered before the window, with the ``label`` that was known by the window's end: time,
+    id and score alone, and of a binary model only."""
 
 
 def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
@@ -60,17 +69,37 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
     version = most if most is not None and answered[most].num_rows else None
     release = _release(workspace, model, version)
     judged = release.manifest.version
-    table = answered.get(judged)
+    table, labels = answered.get(judged), read_labels(root, model)
     return Evidence(
         release=release,
         reference=read_reference(release),
         baseline=pq.read_table(pa.BufferReader(release.read_bytes(BASELINE))),
         holdout=pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT))),
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,
-        labels=read_labels(root, model),
+        labels=labels,
         other_rows=_others(tables, judged),
         contests=tuple(find_contests(workspace, release, window)),
+        before=_answered_before(workspace, release, window, labels),
     )
+
+
+def _answered_before(
+    workspace: Workspace, release: Release, window: Window, labels: pa.Table
+) -> pa.Table | None:
+    spec, length = release.manifest.spec, window.end - window.start
+    if spec.task != "binary":
+        return None
+    earlier = read_predictions(
+        workspace.predictions,
+        spec.name,
+        start=max(window.start - MOST_WINDOWS * length, _EVER),
+        end=window.start,
+        version=release.manifest.version,
+        columns=_OF_AN_ANSWER,
+    )
+    # Not what is known now: a window that is judged again is promised what it was promised first.
+    matured = mature(_as_champion(earlier), spec, now=window.end)
+    return join_labels(matured, labels, now=window.end)
 
 
 def _release(workspace: Workspace, model: str, version: str | None) -> Release:

@@ -146,11 +146,12 @@ class Estimate(_Frozen):
     metric: str
     value: float
     """Corrected by ``bias``."""
-    range: Span
-    """Where 95 of 100 past windows of this length would have put the truth."""
+    range: Span | None
+    """Where the truth lies in 95 of 100 such windows; None while too few are known to say so."""
     bias: float
-    """By how much the truth was above what the scores said, on the mean of those windows."""
+    """By how much the truth was above what the scores said, on the mean of the past windows."""
     windows: int
+    """Past windows of this length whose truth is known."""
 
 
 class CalibrationBin(_Frozen):

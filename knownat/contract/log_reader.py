@@ -57,7 +57,17 @@ def version_folders(root: Path, model: str) -> list[Path]:
     return sorted(path for path in (root / model).glob("*") if path.is_dir())
 
 
-def read_parts(folder: Path) -> Iterator[LogPart]:
+@dataclass(frozen=True)
+class Wanted:
+    """What a reader needs of each part, so that the rest of a long log need not be decoded."""
+
+    span: tuple[datetime, datetime] | None = None
+    """Questions asked in [first, second): a group of rows wholly outside may be left out."""
+    columns: tuple[str, ...] | None = None
+    """Only these, where they are there; all by default."""
+
+
+def read_parts(folder: Path, wanted: Wanted | None = None) -> Iterator[LogPart]:
     """Read a folder of the log part by part, also while journals are being sealed under the reader.
 
     Raises
@@ -66,7 +76,7 @@ def read_parts(folder: Path) -> Iterator[LogPart]:
         If a segment or a journal is damaged beyond its tail.
     """
     for segment in _parts_of(folder):
-        part = _read_part(segment)
+        part = _read_part(segment, wanted or Wanted())
         if part is None:
             continue
         if part.torn_bytes:
@@ -75,22 +85,34 @@ def read_parts(folder: Path) -> Iterator[LogPart]:
 
 
 def read_predictions(
-    root: Path, model: str, *, start: datetime, end: datetime, version: str | None = None
+    root: Path,
+    model: str,
+    *,
+    start: datetime,
+    end: datetime,
+    version: str | None = None,
+    columns: tuple[str, ...] | None = None,
 ) -> pa.Table:
     """Return the predictions whose question was asked in [start, end), ordered by time, then id.
 
     The columns are the union over the model's versions; a version's missing columns are null. Torn
     bytes that were skipped are counted in the schema's metadata under ``TORN_BYTES``.
 
+    Parameters
+    ----------
+    columns
+        Only these, the three that rows are ordered by among them; all by default.
+
     Raises
     ------
     LogError
         If a file is damaged beyond its tail, or two versions give a column types that do not unite.
     """
-    tables, torn = [_empty()], 0
+    wanted = Wanted((start, end), columns)
+    tables, torn = [_chosen(_empty(), wanted)], 0
     for folder in version_folders(root, model):
         if version is None or folder.name == version:
-            for part in read_parts(folder):
+            for part in read_parts(folder, wanted):
                 tables.append(_within(part.table, start, end))
                 torn += part.torn_bytes
     united = _unite(tables, model)
@@ -133,33 +155,54 @@ def _parts_of(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _read_part(segment: Path) -> LogPart | None:
+def _read_part(segment: Path, wanted: Wanted) -> LogPart | None:
     journal = journal_path(segment.parent, segment.stem.removeprefix(_SEGMENT))
     # The segment may appear between the two looks, when the journal was just sealed.
     for path in (segment, journal, segment):
         try:
-            return _read_segment(path) if path is segment else _read_journal(path)
+            return _read_segment(path, wanted) if path is segment else _read_journal(path, wanted)
         except FileNotFoundError:
             continue
     return None
 
 
-def _read_segment(path: Path) -> LogPart:
+def _read_segment(path: Path, wanted: Wanted) -> LogPart:
     try:
         # A path would be searched for partitions in its folders' names; a Python file, read by Arrow's
         # threads, now and then aborts a process that ends soon after.
         with pa.OSFile(str(path)) as file:
-            table = pq.read_table(file)
+            parquet = pq.ParquetFile(file)
+            table = parquet.read_row_groups(_groups_within(parquet.metadata, wanted), wanted.columns)
     except pa.ArrowException as error:
         raise LogError(f"{path} cannot be read: {error}. Restore it or move it away.") from error
     torn = int((table.schema.metadata or {}).get(TORN_BYTES, b"0"))
     return LogPart(path, table.replace_schema_metadata(None), torn)
 
 
-def _read_journal(path: Path) -> LogPart:
+def _groups_within(metadata: pq.FileMetaData, wanted: Wanted) -> list[int]:
+    """Name the row groups that may hold rows of the span; of one that does not tell its times, it may."""
+    groups = range(metadata.num_row_groups)
+    names = metadata.schema.names if wanted.span is not None else []
+    if wanted.span is None or "event_timestamp" not in names:
+        return list(groups)
+    (start, end), place = wanted.span, names.index("event_timestamp")
+    times = {group: metadata.row_group(group).column(place).statistics for group in groups}
+    return [
+        group
+        for group, told in times.items()
+        if told is None or not told.has_min_max or (told.min < end and told.max >= start)
+    ]
+
+
+def _read_journal(path: Path, wanted: Wanted) -> LogPart:
     journal = read_journal(path)
     table = journal.table()
-    return LogPart(path, pa.table({}) if table is None else table, journal.torn_bytes)
+    return LogPart(path, pa.table({}) if table is None else _chosen(table, wanted), journal.torn_bytes)
+
+
+def _chosen(table: pa.Table, wanted: Wanted) -> pa.Table:
+    names = table.column_names if wanted.columns is None else wanted.columns
+    return table.select([name for name in names if name in table.column_names])
 
 
 def _within(table: pa.Table, start: datetime, end: datetime) -> pa.Table:

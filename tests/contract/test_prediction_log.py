@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from knownat.clock import from_us
 from knownat.contract.log_reader import (
     TORN_BYTES,
+    Wanted,
     journals_in,
     read_labels,
     read_parts,
@@ -245,6 +246,36 @@ def test_an_empty_window_has_the_columns_of_the_log(tmp_path, book):
     assert {"prediction_id", "event_timestamp", "score"} <= set(empty.column_names)
     assert read_predictions(tmp_path, "basket", start=START, end=START).schema.names == SCHEMA.names
     assert read_labels(tmp_path).schema == LABEL_SCHEMA
+
+
+def test_few_columns_of_a_span_are_those_of_all(tmp_path):
+    book = LogBook(tmp_path, max_bytes=1)  # a journal an append
+    log = book.predictions("basket", "1", SCHEMA)
+    for first in (0, 4, 8):
+        log.append([row_of(SCHEMA, first + i, orders__count=i) for i in range(4)])
+    seal_journal(journals_in(log.folder)[0])
+    span = {"start": from_us(START_US + 2), "end": from_us(START_US + 10)}
+    columns = ("prediction_id", "logged_at", "event_timestamp", "orders__count")
+
+    few = read_predictions(tmp_path, "basket", **span, columns=columns)
+    book.close()
+
+    assert set(few.column_names) == set(columns)
+    assert few.equals(read_predictions(tmp_path, "basket", **span).select(few.column_names))
+    assert few["orders__count"].to_pylist() == [2, 3, 0, 1, 2, 3, 0, 1]
+
+
+def test_a_segment_outside_the_span_is_not_decoded(tmp_path):
+    book = LogBook(tmp_path, max_bytes=1)
+    log = book.predictions("basket", "1", SCHEMA)
+    for hour in range(3):
+        log.append([row_of(SCHEMA, hour, event_timestamp=START_US + hour * 3_600_000_000)])
+    book.close()
+
+    parts = list(read_parts(log.folder, Wanted((START + HOUR, START + 2 * HOUR))))
+
+    assert sorted(part.table.num_rows for part in parts) == [0, 0, 1]
+    assert all(part.table.schema.names == SCHEMA.names for part in parts)
 
 
 def test_a_row_that_does_not_fit_is_dropped_and_counted(book):

@@ -49,7 +49,8 @@ def _table(found: list[Told], named: str) -> list[str]:
 def _cells(told: Told, named: str) -> dict[str, str]:
     s, p = told.summary, told.summary.performance
     estimate = next((e for e in p.estimates if e.metric == "auc"), None)
-    promised = "" if estimate is None else f"{estimate.range.low:.3f} to {estimate.range.high:.3f}"
+    span = None if estimate is None else estimate.range
+    promised = "none yet" if span is None else f"{span.low:.3f} to {span.high:.3f}"
     return {
         "from": f"{s.start:{named}}",
         "rows": f"{s.rows:,}",

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from monitoring.metrics import display_name
+from tests.monitoring.test_estimate import METRICS, PASTS, WORLDS, count_inside
 from tests.monitoring.test_noise import count_alarms, count_missed, july, numbers_of
 
 SPLITS = 200
+WINDOWS = 1_000
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "chance-and-power.md"
-INTRO = """# How often chance alarms, and what goes unseen
+INTRO = """# How often chance alarms, what goes unseen, and what a range holds
 
 A month of flights as `late_arrival` saw it (July 2013), every feature of the model, judged by the drift rules
 as they stand, without a past to learn from (`python -m tests.monitoring.noise_table`).
@@ -22,7 +25,8 @@ Nothing differs but the draw, so every alarm is a false one.
 def main() -> None:
     """Ask it of a month of flights, every feature of the model."""
     month = july().combine_chunks()
-    PAGE.write_text("\n".join([INTRO, *_chance(month), "", *_power(month)]) + "\n")
+    parts = [INTRO, *_chance(month), "", *_power(month), "", *_coverage()]
+    PAGE.write_text("\n".join(parts) + "\n")
 
 
 def _chance(month: pa.Table) -> Iterator[str]:
@@ -42,6 +46,18 @@ def _power(month: pa.Table) -> Iterator[str]:
     yield f"{SPLITS} draws of 1,000 rows in each of {columns}:"
     yield f"flagged in {1 - sum(missed.values()) / runs:.2%} of {runs:,}; least often `{worst}`, in"
     yield f"{1 - missed[worst] / SPLITS:.1%}."
+
+
+def _coverage() -> Iterator[str]:
+    yield "## How often the truth is in the range that the scores alone promise\n"
+    yield f"{WINDOWS:,} made-up windows of 120 rows each, every one with a past of its own; 95 % is said."
+    yield "\n| scores are | past windows | " + " | ".join(display_name(name) for name in METRICS) + " |"
+    yield "|---|--:|" + "--:|" * len(METRICS)
+    for name, world in WORLDS.items():
+        for past_days in PASTS:
+            inside = count_inside(world, past_days=past_days, windows=WINDOWS)
+            shares = " | ".join(f"{inside[metric] / WINDOWS:.1%}" for metric in METRICS)
+            yield f"| {name} | {past_days} | {shares} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the scores alone promise: right while the world stays, blind when it changes, honest about both."""
+"""What the scores alone promise: as wide as it has to be, blind to a changed world, honest about both."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,30 +7,43 @@ import pyarrow as pa
 import pytest
 
 from knownat.scoring.metrics import measure
-from monitoring.estimate import estimate_metrics, expected_metric
+from monitoring.estimate import FEWEST_WINDOWS, estimate_metrics, expected_metric
 from monitoring.windows import Window
 from tests.monitoring.shop_log import make_spec
 from tests.soak import scale
 
-FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = Window(datetime(2024, 6, 3, tzinfo=UTC), datetime(2024, 6, 4, tzinfo=UTC))
 WEEK = Window(datetime(2024, 6, 3, tzinfo=UTC), datetime(2024, 6, 10, tzinfo=UTC))
+METRICS = ("auc", "average_precision", "log_loss", "brier")
 
 
-def draw(random, rows):
-    scores = random.beta(2, 5, rows)
-    return scores, (random.random(rows) < scores).astype(np.float64)
+def draw(random, rows, *, bias=0.0, moods=0.0):
+    """Scores that say ``bias`` more than is true in every window, and by so much another in each."""
+    truth = random.beta(2, 5, rows)
+    labels = (random.random(rows) < truth).astype(np.float64)
+    said = np.log(truth / (1 - truth)) + bias + moods * random.normal()
+    return 1 / (1 + np.exp(-said)), labels
 
 
-def make_holdout(seed, *, days=60, rows_a_day=120, bias=0.0):
-    """A test whose scores say ``bias`` more than is true."""
-    random = np.random.default_rng(seed)
-    scores, labels = draw(random, days * rows_a_day)
-    when = [FIRST + timedelta(days=i // rows_a_day, minutes=i % rows_a_day) for i in range(len(scores))]
-    return pa.table({"event_timestamp": when, "label": labels, "score": np.clip(scores + bias, 0, 1)})
+def days(random, count, *, rows=120, **how):
+    """So many days before the window, side by side."""
+    parts = [draw(random, rows, **how) for _ in range(count)]
+    step = timedelta(days=1) / rows
+    when = [DAY.start - (count - d) * timedelta(days=1) + i * step for d in range(count) for i in range(rows)]
+    scores, labels = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return pa.table({"event_timestamp": when, "label": labels, "score": scores})
 
 
-@pytest.mark.parametrize("metric", ["auc", "average_precision", "log_loss", "brier"])
+def spec(min_rows=100):
+    made = make_spec()
+    return made.model_copy(update={"monitoring": made.monitoring.model_copy(update={"min_rows": min_rows})})
+
+
+def estimate(scores, *past, window=DAY):
+    return {found.metric: found for found in estimate_metrics(spec(), scores, past, window)}
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_expected_metric_is_the_mean_over_labels_drawn_by_the_scores(metric):
     random = np.random.default_rng(3)
     scores = random.beta(2, 5, 400)
@@ -39,53 +52,116 @@ def test_expected_metric_is_the_mean_over_labels_drawn_by_the_scores(metric):
     assert expected_metric(metric, scores) == pytest.approx(np.mean(drawn), abs=0.006)
 
 
-def test_the_truth_of_a_usual_window_is_in_the_range():
-    windows, spec = scale(60, 1_000), make_spec()
-    inside, holdout = 0, make_holdout(0)
+PASTS = (5, 8, 30)
+WORLDS = {
+    "calibrated": {},
+    "always says too much": {"bias": 0.6},
+    "as wrong as ever, each day otherwise": {"bias": -0.4, "moods": 0.4},
+}
+
+
+def count_inside(world, *, past_days, windows):
+    """Count by metric in how many windows the truth was in the range."""
+    inside = dict.fromkeys(METRICS, 0)
     for seed in range(windows):
-        scores, labels = draw(np.random.default_rng(1_000 + seed), 120)
-        headline = estimate_metrics(_wanting(spec, 100), scores, holdout, DAY)[0]
-        assert headline.metric == "auc"
-        inside += headline.range.low <= measure("auc", labels, scores) <= headline.range.high
+        # Another past each time: a promise of one lucky past is none.
+        random = np.random.default_rng((past_days, seed))
+        past = days(random, past_days, **world)
+        scores, labels = draw(random, 120, **world)
+        for metric, found in estimate(scores, past).items():
+            inside[metric] += found.range.low <= measure(metric, labels, scores) <= found.range.high
+    return inside
 
-    assert inside >= 0.88 * windows
+
+@pytest.mark.parametrize("past_days", PASTS)
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_the_truth_is_in_the_range_as_often_as_is_said(world, past_days):
+    windows = scale(40, 1_000)
+
+    inside = count_inside(world, past_days=past_days, windows=windows)
+
+    assert {metric: count for metric, count in inside.items() if count < 0.9 * windows} == {}
 
 
-def test_scores_that_always_say_too_much_are_corrected_by_what_they_missed_in_the_test():
-    scores, labels = draw(np.random.default_rng(9), 4_000)
-    spoken = np.clip(scores + 0.1, 0, 1)
+def test_a_range_is_no_wider_than_the_past_was_wrong():
+    random = np.random.default_rng(4)
+    scores, _ = draw(random, 120)
 
-    found = {e.metric: e for e in estimate_metrics(make_spec(), spoken, make_holdout(1, bias=0.1), DAY)}
+    quiet, moody = (estimate(scores, days(random, 30, moods=moods))["log_loss"] for moods in (0.0, 0.8))
 
-    truth = measure("log_loss", labels, spoken)
-    assert expected_metric("log_loss", spoken) > truth + 0.02
-    assert found["log_loss"].value == pytest.approx(truth, abs=0.02)
-    assert found["log_loss"].bias < -0.02
+    assert 0.05 < quiet.range.high - quiet.range.low < 0.25
+    assert moody.range.high - moody.range.low > 1.5 * (quiet.range.high - quiet.range.low)
+
+
+def test_few_rows_widen_a_range_whatever_the_past_had():
+    random = np.random.default_rng(4)
+    past = days(random, 30, rows=2_000)
+    many, few = (estimate(draw(random, rows)[0], past)["auc"].range for rows in (2_000, 125))
+
+    assert few.high - few.low == pytest.approx(4 * (many.high - many.low), rel=0.35)
+
+
+def test_scores_that_always_say_too_much_are_corrected_by_what_they_missed_before():
+    random = np.random.default_rng(9)
+    scores, labels = draw(random, 4_000, bias=0.6)
+
+    found = estimate(scores, days(random, 30, bias=0.6))["log_loss"]
+
+    truth = measure("log_loss", labels, scores)
+    assert expected_metric("log_loss", scores) > truth + 0.02
+    assert found.value == pytest.approx(truth, abs=0.02)
+    assert found.bias < -0.02
+
+
+def test_the_test_and_what_was_answered_since_teach_together():
+    random = np.random.default_rng(9)
+    test, since = days(random, 9, bias=0.6), days(random, 4, bias=0.6)
+    earlier = test.set_column(0, "event_timestamp", pa.array(_shifted(test, -60)))
+
+    assert estimate(draw(random, 400)[0], earlier, since)["auc"].windows == 13
 
 
 def test_a_world_that_changed_is_not_seen_by_an_estimate():
-    scores, labels = draw(np.random.default_rng(9), 4_000)
+    random = np.random.default_rng(9)
+    scores, labels = draw(random, 4_000)
 
-    found = estimate_metrics(make_spec(), scores, make_holdout(1), DAY)[0]
+    found = estimate(scores, days(random, 30))["auc"]
 
-    assert measure("auc", 1 - labels, scores) < 0.4 < 0.6 < found.range.low
+    assert measure("auc", 1 - labels, scores) < 0.4 < 0.5 < found.range.low
 
 
-def test_weeks_overlap_where_the_test_is_too_short_for_many_of_them():
+@pytest.mark.parametrize(("past_days", "weeks"), [(60, 8), (35, 5), (34, 4), (3, 0)])
+def test_there_is_no_range_until_enough_windows_are_known(past_days, weeks):
+    random = np.random.default_rng(9)
+
+    found = estimate(draw(random, 800)[0], days(random, past_days), window=WEEK)["auc"]
+
+    assert found.windows == weeks
+    assert (found.range is None) == (weeks < FEWEST_WINDOWS)
+
+
+def test_without_a_past_the_scores_are_taken_at_their_word():
     scores, _ = draw(np.random.default_rng(9), 800)
+    lacking = days(np.random.default_rng(9), 30).drop(["event_timestamp"])
 
-    assert estimate_metrics(make_spec(), scores, make_holdout(1), WEEK)[0].windows == 54
-    assert estimate_metrics(make_spec(), scores, make_holdout(1, days=27), WEEK) == ()
-
-
-def test_nothing_is_estimated_from_few_rows_or_without_a_past():
-    scores, _ = draw(np.random.default_rng(9), 800)
-    holdout = make_holdout(1)
-
-    assert estimate_metrics(make_spec(), scores[:199], holdout, DAY) == ()
-    assert estimate_metrics(make_spec(), scores, holdout.drop(["event_timestamp"]), DAY) == ()
-    assert estimate_metrics(make_spec(), scores, holdout.slice(0, 0), DAY) == ()
+    for past in ((), (lacking,), (lacking.slice(0, 0),)):
+        found = estimate(scores, *past)["auc"]
+        assert (found.value, found.range, found.bias) == (expected_metric("auc", scores), None, 0.0)
 
 
-def _wanting(spec, rows):
-    return spec.model_copy(update={"monitoring": spec.monitoring.model_copy(update={"min_rows": rows})})
+def test_nothing_is_estimated_from_few_rows():
+    scores, _ = draw(np.random.default_rng(9), 99)
+
+    assert estimate(scores, days(np.random.default_rng(9), 30)) == {}
+
+
+def test_a_range_stays_where_the_metric_can_be():
+    random = np.random.default_rng(2)
+    found = estimate(np.full(120, 0.02), days(random, 5, bias=2.0, moods=2.0))
+
+    assert all(e.range.low >= 0.0 for e in found.values())
+    assert found["brier"].range.high <= 1.0
+
+
+def _shifted(table, number):
+    return [moment + timedelta(days=number) for moment in table["event_timestamp"].to_pylist()]
