@@ -70,22 +70,32 @@ def golden_rows(model: Model) -> pa.Table:
 
 
 def prove_transforms(joined: Joined, golden: pa.Table) -> None:
-    """Check that each pinned on-demand body gives, alone, what it gave inside Feast.
+    """Refuse on-demand bodies that give, alone, other values than they gave inside Feast.
 
     Raises
     ------
     ReleaseError
-        If a value differs; None equals NaN, everything else is compared exactly.
+        If a value differs; see :func:`unlike_in_feast`.
+    """
+    if found := unlike_in_feast(joined, golden):
+        raise ReleaseError(
+            f"On-demand features {found} give other values alone than in Feast. "
+            "Their bodies must treat None and NaN alike and use nothing but their inputs."
+        )
+
+
+def unlike_in_feast(joined: Joined, golden: pa.Table) -> list[str]:
+    """Run each pinned on-demand body alone and name the features that come out otherwise than in Feast.
+
+    None equals NaN, everything else is compared exactly.
     """
     columns = {name: golden[name].to_pylist() for name in golden.column_names}
+    found = []
     for transform in joined.plan.transforms:
         loaded = load_transform(transform, joined.sources[transform.file])
-        for name, values in run_transform(loaded, columns).items():
-            if not same_values(values, columns[name]):
-                raise ReleaseError(
-                    f"On-demand feature '{name}' gives other values alone than in Feast. "
-                    "Its body must treat None and NaN alike and use nothing but its inputs."
-                )
+        made = run_transform(loaded, columns)
+        found += [name for name, values in made.items() if not same_values(values, columns[name])]
+    return found
 
 
 def _sample(model: Model, rows: Rows, names: list[str]) -> pa.Table:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from knownat.contract.deployment import read_history
-from knownat.contract.prediction_log import Role
 from knownat.contract.release import ModelDeployment, Release, read_deployment
 from knownat.contract.workspace import Workspace
 from training.champions import champion_at
+from training.roles import roles
 from training.versions import list_releases
 
 
@@ -44,7 +44,7 @@ def list_versions(
     """
     serving = read_deployment(workspace.deployment).models
     found = [
-        _version(release, _role(serving.get(release.manifest.model), release))
+        _version(release, _role(serving.get(release.manifest.model), release.digest))
         for release in list_releases(workspace, model)
     ]
     if at is None:
@@ -72,15 +72,6 @@ def _version(release: Release, role: str | None) -> Version:
     )
 
 
-def _role(serving: ModelDeployment | None, release: Release) -> str | None:
-    if serving is None:
-        return None
-    roles = {
-        Role.CHAMPION: (serving.champion,),
-        Role.CHALLENGER: (serving.challenger,) if serving.challenger else (),
-        Role.SHADOW: serving.shadow,
-        Role.PINNED: serving.pinned,
-    }
-    return next(
-        (str(role) for role, all_ in roles.items() if release.digest in {each.digest for each in all_}), None
-    )
+def _role(serving: ModelDeployment | None, digest: str) -> str | None:
+    served = () if serving is None else roles(serving)
+    return next((str(role) for role, each in served if each.digest == digest), None)

@@ -68,25 +68,7 @@ def train(
     declared = read_spec(workspace.model_file(model))
     spec = declared if time is None else declared.model_copy(update={"time": time})
     prepared = search_for_leaks(workspace, prepare(workspace, spec, report), report)
-    data = prepared.data
-    fitted = fit(data, spec, report=report)
-    scores = fitted.predict(data.matrix)
-    report("fit the baselines and measure", 0, 0)
-    custom = load_custom_metrics(workspace, spec)
-    evaluation = judge_scores(prepared, scores, custom)
-    certificate = prepared.certificate.suspecting(too_good(spec, evaluation.metrics[spec.metric].value))
-    measured = measure_for_gates(workspace, prepared, fitted, scores, evaluation, custom=custom)
-    made = Made(
-        spec=spec,
-        joined=prepared.joined,
-        data=data,
-        fitted=fitted,
-        scores=scores,
-        evaluation=evaluation,
-        certificate=certificate,
-        gates=(*judge(spec, measured), judge_certificate(certificate)),
-        selection=measure_selection(spec, prepared.asked),
-    )
+    made = _make(workspace, prepared, report)
     report("write the release", 0, 0)
     return publish(workspace, made, version=version, created_at=from_us(clock.now_us()))
 
@@ -134,6 +116,29 @@ def search_for_leaks(workspace: Workspace, prepared: Prepared, report: Progress)
     suspicions = suspect(spec, prepared.joined, prepared.data, asked)
     certificate = replace(prepared.certificate, future=future, suspicions=suspicions)
     return replace(prepared, certificate=certificate)
+
+
+def _make(workspace: Workspace, prepared: Prepared, report: Progress) -> Made:
+    """Fit, measure and judge: everything that a release holds."""
+    spec, data = prepared.spec, prepared.data
+    fitted = fit(data, spec, report=report)
+    scores = fitted.predict(data.matrix)
+    report("fit the baselines and measure", 0, 0)
+    custom = load_custom_metrics(workspace, spec)
+    evaluation = judge_scores(prepared, scores, custom)
+    certificate = prepared.certificate.suspecting(too_good(spec, evaluation.metrics[spec.metric].value))
+    measured = measure_for_gates(workspace, prepared, fitted, scores, evaluation, custom=custom)
+    return Made(
+        spec=spec,
+        joined=prepared.joined,
+        data=data,
+        fitted=fitted,
+        scores=scores,
+        evaluation=evaluation,
+        certificate=certificate,
+        gates=(*judge(spec, measured), judge_certificate(certificate)),
+        selection=measure_selection(spec, prepared.asked),
+    )
 
 
 def judge_scores(prepared: Prepared, scores: Vector, custom: Mapping[str, Custom]) -> Evaluation:

@@ -14,7 +14,7 @@ from knownat.errors import KnownatError
 from training.options import ClockOption, JsonOption, RepoOption, print_json, stages
 
 if TYPE_CHECKING:
-    from training.retraining import Outcome
+    from training.attempts import Outcome
 
 _ERROR = 2
 
@@ -55,8 +55,9 @@ def retrain(
         raise typer.BadParameter("a reason is kept on record; it cannot be empty")
     if (reason or approve or refuse) and len(models or []) != 1:
         raise typer.BadParameter("--reason, --approve and --refuse speak of one model; name it")
+    from training.attempts import Outcome
     from training.registry import synchronise
-    from training.retraining import Ask, Outcome
+    from training.retraining import Ask
     from training.retraining import retrain as advance
 
     workspace, opened = Workspace.at(repo), open_clock(clock)

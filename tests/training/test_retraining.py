@@ -332,7 +332,7 @@ _KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-import training.audit, training.retraining as retraining
+import training.attempts as attempts, training.retraining as retraining
 from knownat.clock import FixedClock, to_us
 from knownat.contract.workspace import Workspace
 from training.pipeline import say_nothing
@@ -348,14 +348,14 @@ def after(function):
         die()
     return wrapped
 
-append = retraining.append
+append = attempts.append
 def append_until(*args, **named):
     line = append(*args, **named)
     if line.step.value == spot.removeprefix("written:"):
         die()
     return line
 
-retraining.append = append_until
+attempts.append = append_until
 if spot == "train":
     retraining.train = after(retraining.train)
 if spot == "shadow":
