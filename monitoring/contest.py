@@ -48,6 +48,7 @@ def judge_contest(spec: ModelSpec, contest: Contest, labels: pa.Table, *, now: d
         champion=contest.champion, version=contest.version, role=contest.role, note=contest.note
     )
     judged = join_labels(mature(contest.rows, spec, now=now), labels, now=now).sort_by("event_timestamp")
+    judged = _of_shared_classes(judged)
     if not judged.num_rows:
         return known
     label, ours, theirs = (_floats(judged[name]) for name in ("label", CHAMPION, CONTENDER))
@@ -70,6 +71,14 @@ def judge_contest(spec: ModelSpec, contest: Contest, labels: pa.Table, *, now: d
             **_decide(follow(means), last, timedelta(hours=hours)),
         }
     )
+
+
+def _of_shared_classes(judged: pa.Table) -> pa.Table:
+    """Leave out labels that are a class one of the two does not know: they say nothing of its shares."""
+    if not judged.num_rows or not pa.types.is_list(judged[CHAMPION].type):
+        return judged
+    shared = min(_floats(judged[name]).shape[1] for name in (CHAMPION, CONTENDER))
+    return judged.filter(pa.array(np.isin(_floats(judged["label"]), np.arange(shared))))
 
 
 def _decide(course: Course, last: Places, block: timedelta) -> dict[str, object]:

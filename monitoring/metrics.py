@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from knownat.contract.columns import as_numbers
 from knownat.contract.model_spec import METRICS, Task
 from knownat.contract.release import Interval
 from knownat.scoring.metrics import intervals
@@ -34,13 +32,6 @@ def display_name(metric: str) -> str:
 def measurable(task: Task) -> tuple[str, ...]:
     """Name the metrics of a task."""
     return tuple(name for name, (_, tasks) in METRICS.items() if task in tasks)
-
-
-def scores_of(column: pa.ChunkedArray) -> Floats:
-    """Return a hold-out's scores: shape (n,), or (n, classes) for a multiclass model's lists."""
-    if pa.types.is_list(column.type):
-        return np.array(column.to_pylist(), dtype=np.float64)
-    return as_numbers("score", column)
 
 
 def measure_all(

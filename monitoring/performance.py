@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from knownat.contract.columns import as_numbers
 from knownat.contract.model_spec import METRICS, ModelSpec
-from knownat.contract.prediction_log import TIMESTAMP, logged_scores
+from knownat.contract.prediction_log import TIMESTAMP, logged_scores, share_columns
 from knownat.contract.release import Interval, Manifest
 from knownat.scoring.metrics import measure
 from monitoring.calibration import calibration_bins
-from monitoring.metrics import Floats, measurable, measure_all, scores_of
+from monitoring.metrics import Floats, measurable, measure_all
 from monitoring.slices import measure_slices
 from monitoring.summary import MetricChange, Performance, PerformanceStatus, Span
 from monitoring.usual import rows_by_window
@@ -41,10 +41,6 @@ def measure_performance(
     matured = mature(predictions, spec, now=now)
     judged = join_labels(matured, labels, now=now)
     label, score = labels_and_scores(judged)
-    if score.ndim == 2:
-        # A label that is no class the model knows says nothing of its shares.
-        known = np.flatnonzero(np.isin(label, np.arange(score.shape[1])))
-        judged, label, score = judged.take(known), label[known], score[known]
     status = _status(spec, matured=matured.num_rows, labelled=judged.num_rows)
     enough = status is PerformanceStatus.MEASURED
     return Performance(
@@ -76,12 +72,17 @@ def join_labels(predictions: pa.Table, labels: pa.Table, *, now: datetime) -> pa
     ids = pa.table({"prediction_id": predictions["prediction_id"], "row": np.arange(len(predictions))})
     joined = ids.join(known.select(["prediction_id", "label"]), "prediction_id", join_type="inner")
     joined = joined.sort_by("prediction_id")
-    return predictions.take(joined["row"]).append_column("label", joined["label"])
+    judged = predictions.take(joined["row"]).append_column("label", joined["label"])
+    shares = share_columns(judged)
+    if not shares:
+        return judged
+    # A label that is no class the model knows says nothing of its shares.
+    return judged.filter(pa.array(np.isin(judged["label"].to_numpy(), np.arange(len(shares)))))
 
 
 def labels_and_scores(judged: pa.Table) -> tuple[Floats, Floats]:
     """Return both of judged predictions, as numbers; scores of shape (n, classes) for a multiclass model."""
-    return judged["label"].to_numpy().astype(np.float64), logged_scores(judged)
+    return as_numbers("label", judged["label"]), logged_scores(judged)
 
 
 def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[str, Span]:
@@ -92,7 +93,7 @@ def usual_metrics(spec: ModelSpec, holdout: pa.Table, window: Window) -> dict[st
     """
     known = holdout.filter(pc.is_valid(holdout["label"]))
     past = rows_by_window(known, window)
-    label, score = as_numbers("label", known["label"]), scores_of(known["score"])
+    label, score = labels_and_scores(known)
     spans = {}
     for metric in measurable(spec.task) if len(past) else ():
         found = [measure(metric, label[rows], score[rows], quantile=spec.quantile) for rows in past]

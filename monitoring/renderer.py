@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from evidently import BinaryClassification, DataDefinition, Dataset, Regression, Report
+from evidently import (
+    BinaryClassification,
+    DataDefinition,
+    Dataset,
+    MulticlassClassification,
+    Regression,
+    Report,
+)
 from evidently.core.container import MetricContainer, MetricOrContainer
 from evidently.core.metric_types import MetricId
 from evidently.core.report import Context
@@ -35,6 +42,7 @@ _SHOWN_AS = "PSI by quantile"
 _SUMMED_UP = 6
 """Of how many columns the figures are drawn one by one: each costs a seventh of a second."""
 _FEWEST_OUTCOMES = 30
+_CLASSES = ("binary", "multiclass")
 
 
 class _MeasuredDrift(DataDriftPreset):
@@ -101,19 +109,12 @@ def render_outcomes(path: Path, *, task: Task, window: Outcomes, baseline: Outco
     ``baseline`` are rows of the release's own test. Too few rows, or one class only, make none.
     """
     sides = (window, baseline)
-    if task == "multiclass" or any(len(side.label) < _FEWEST_OUTCOMES for side in sides):
+    if any(len(side.label) < _FEWEST_OUTCOMES for side in sides):
         return False
-    if task == "binary" and any(len(np.unique(side.label)) < 2 for side in sides):
+    if task in _CLASSES and any(len(np.unique(side.label)) < 2 for side in sides):
         return False
-    if task == "binary":
-        answered = BinaryClassification(target="label", prediction_probas="score", pos_label=1)
-        definition = DataDefinition(numerical_columns=[], classification=[answered])
-        preset: MetricContainer = ClassificationPreset()
-    else:
-        answered = Regression(target="label", prediction="score")
-        definition = DataDefinition(numerical_columns=["label", "score"], regression=[answered])
-        preset = RegressionPreset()
-    frames = [pd.DataFrame({"label": _labels(task, side), "score": side.score}) for side in sides]
+    definition, preset = _outcomes_of(task)
+    frames = [_outcomes_frame(task, side) for side in sides]
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         # A model that never says yes at one half has no precision there; that is no news.
         warnings.filterwarnings("ignore", module="sklearn.metrics")
@@ -123,8 +124,23 @@ def render_outcomes(path: Path, *, task: Task, window: Outcomes, baseline: Outco
     return True
 
 
-def _labels(task: Task, side: Outcomes) -> "Numbers | npt.NDArray[np.int64]":
-    return side.label.astype(np.int64) if task == "binary" else side.label
+def _outcomes_of(task: Task) -> tuple[DataDefinition, MetricContainer]:
+    if task == "binary":
+        binary = BinaryClassification(target="label", prediction_probas="score", pos_label=1)
+        return DataDefinition(numerical_columns=[], classification=[binary]), ClassificationPreset()
+    if task == "multiclass":
+        several = MulticlassClassification(target="label", prediction_labels="score")
+        columns = ["label", "score"]
+        definition = DataDefinition(categorical_columns=columns, classification=[several])
+        return definition, ClassificationPreset()
+    number = Regression(target="label", prediction="score")
+    return DataDefinition(numerical_columns=["label", "score"], regression=[number]), RegressionPreset()
+
+
+def _outcomes_frame(task: Task, side: Outcomes) -> pd.DataFrame:
+    columns: dict[str, npt.NDArray[np.generic]] = {"label": side.label, "score": side.score}
+    whole = {"binary": ("label",), "multiclass": ("label", "score")}.get(task, ())
+    return pd.DataFrame({name: v.astype(np.int64) if name in whole else v for name, v in columns.items()})
 
 
 def _telling(shown: Sequence[ColumnDrift]) -> list[str]:

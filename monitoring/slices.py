@@ -64,8 +64,8 @@ def _change(
         group=group,
         window=found,
         release=was,
-        mean_label=float(labels.mean()),
-        mean_score=float(scores.mean()),
+        mean_label=float(labels.mean()) if scores.ndim == 1 else None,
+        mean_score=float(scores.mean()) if scores.ndim == 1 else None,
         drop=drop,
         fell=drop is not None
         and was is not None

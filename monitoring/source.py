@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from knownat.contract.log_reader import read_labels, read_predictions, version_folders
-from knownat.contract.prediction_log import Role, prediction_schema
+from knownat.contract.prediction_log import Role, class_columns, prediction_schema
 from knownat.contract.reference import Reference, read_reference
 from knownat.contract.release import BASELINE, HOLDOUT, Release, read_deployment, read_release
 from knownat.contract.workspace import Workspace
@@ -73,14 +74,26 @@ def read_evidence(workspace: Workspace, model: str, window: Window) -> Evidence:
     return Evidence(
         release=release,
         reference=read_reference(release),
-        baseline=pq.read_table(pa.BufferReader(release.read_bytes(BASELINE))),
-        holdout=pq.read_table(pa.BufferReader(release.read_bytes(HOLDOUT))),
+        baseline=read_sample(release, BASELINE),
+        holdout=read_sample(release, HOLDOUT),
         predictions=prediction_schema(release.plan).empty_table() if table is None else table,
         labels=labels,
         other_rows=_others(tables, judged),
         contests=tuple(find_contests(workspace, release, window)),
         before=_answered_before(workspace, release, window, labels),
     )
+
+
+def read_sample(release: Release, name: str) -> pa.Table:
+    """Read rows that a release carries, with scores as a log has them: a list of shares becomes columns."""
+    rows = pq.read_table(pa.BufferReader(release.read_bytes(name)))
+    if not pa.types.is_list(rows["score"].type):
+        return rows
+    shares = np.array(rows["score"].to_pylist(), dtype=np.float64).reshape(rows.num_rows, -1)
+    for column, share in zip(class_columns(release.plan), shares.T, strict=False):
+        rows = rows.append_column(column, pa.array(share))
+    place = rows.column_names.index("score")
+    return rows.set_column(place, "score", pa.array(shares.max(axis=1, initial=0.0)))
 
 
 def _answered_before(

@@ -172,8 +172,9 @@ class SliceChange(_Frozen):
     group: str
     window: Interval
     release: float | None
-    mean_label: float
-    mean_score: float
+    mean_label: float | None
+    """Of a class number there is no mean."""
+    mean_score: float | None
     drop: float | None
     """Share of the release's number by which the window is worse; negative if better."""
     fell: bool

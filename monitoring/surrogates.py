@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from knownat.contract.columns import Numbers, as_numbers, as_texts
 from knownat.contract.held import HeldNames, HeldNumbers
+from knownat.contract.prediction_log import logged_scores
 from knownat.contract.profile import ColumnProfile
 from monitoring.ranges import known_bounds
 
@@ -31,13 +32,16 @@ class Outcomes:
 
     label: Numbers
     score: Numbers
+    """The likeliest class, of a multiclass model."""
 
     @classmethod
     def of(cls, rows: pa.Table) -> Self:
         """Take at most :data:`POINTS` labelled rows at equal distances; a pair has no quantiles."""
         known = rows.filter(pc.is_valid(rows["label"]))
         chosen = known.take(pa.array(_spread(known.num_rows, min(POINTS, known.num_rows))))
-        return cls(as_numbers("label", chosen["label"]), as_numbers("score", chosen["score"]))
+        scores = logged_scores(chosen)
+        answered = scores if scores.ndim == 1 else scores.argmax(axis=1).astype(np.float64)
+        return cls(as_numbers("label", chosen["label"]), answered)
 
 
 def surrogate(name: str, column: ColumnProfile, rows: pa.ChunkedArray, *, reference: ColumnProfile) -> Stand:

@@ -98,8 +98,13 @@ def class_columns(plan: ReadPlan) -> list[str]:
     return [f"class__{number}" for number in range(plan.classes)]
 
 
+def share_columns(rows: pa.Table) -> list[str]:
+    """Name the columns of logged rows that hold the shares of classes, in the order of the classes."""
+    return sorted((n for n in rows.column_names if _SHARE.fullmatch(n)), key=lambda n: (len(n), n))
+
+
 def logged_scores(rows: pa.Table) -> npt.NDArray[np.float64]:
     """Return what one release answered to logged rows: shape (n,), or (n, classes) for a multiclass model."""
-    shares = sorted((n for n in rows.column_names if _SHARE.fullmatch(n)), key=lambda n: (len(n), n))
+    shares = share_columns(rows)
     scores = np.column_stack([rows[name].to_numpy().astype(np.float64) for name in shares or ["score"]])
     return scores if shares else scores[:, 0]

@@ -4,12 +4,11 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from knownat.contract.prediction_log import LABEL_SCHEMA
 from knownat.contract.reference import read_reference
 from monitoring.pipeline import profile_window, summarize
-from monitoring.source import Evidence
+from monitoring.source import Evidence, read_sample
 from monitoring.summary import Summary
 from monitoring.windows import Window
 from tests.monitoring.shop_log import END, START, Shop
@@ -28,8 +27,8 @@ def gather(shop: Shop, served: pa.Table, labels: np.ndarray | None) -> Evidence:
     return Evidence(
         release=release,
         reference=read_reference(release),
-        baseline=pq.read_table(pa.BufferReader(release.read_bytes("baseline.parquet"))),
-        holdout=pq.read_table(pa.BufferReader(release.read_bytes("holdout.parquet"))),
+        baseline=read_sample(release, "baseline.parquet"),
+        holdout=read_sample(release, "holdout.parquet"),
         predictions=predictions,
         labels=LABEL_SCHEMA.empty_table() if labels is None else posted.cast(LABEL_SCHEMA),
         other_rows={},

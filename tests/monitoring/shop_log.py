@@ -1,5 +1,6 @@
 """A small shop's model, its release and its prediction log, made of numbers with known answers."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from knownat.contract.release import (
 )
 from knownat.contract.schema import Column, FeatureSchema
 from knownat.contract.workspace import Workspace
-from monitoring.metrics import measure_all
+from monitoring.metrics import measurable, measure_all
 
 MODEL, VERSION = "will_return", "v1"
 START = datetime(2024, 3, 4, tzinfo=UTC)
@@ -70,14 +71,36 @@ PLAN = ReadPlan(
 )
 
 
-def make_spec(**monitoring: int | float) -> ModelSpec:
+@dataclass(frozen=True)
+class Kind:
+    """A task: what the model is fitted for, and what its labels are of the pull towards the shop."""
+
+    task: str
+    metric: str
+    objective: Mapping[str, object]
+    label: Callable[[np.ndarray], np.ndarray]
+    classes: int = 0
+
+
+BINARY = Kind("binary", "auc", {"objective": "binary"}, lambda pull: (pull > 0.3).astype(np.float64))
+REGRESSION = Kind("regression", "mae", {"objective": "regression"}, lambda pull: 50 + 20 * pull)
+MULTICLASS = Kind(
+    "multiclass",
+    "log_loss",
+    {"objective": "multiclass", "num_class": 3},
+    lambda pull: np.digitize(pull, [-0.5, 0.8]).astype(np.float64),
+    classes=3,
+)
+
+
+def make_spec(kind: Kind = BINARY, **monitoring: int | float) -> ModelSpec:
     return ModelSpec.model_validate(
         {
             "name": MODEL,
             "description": "Will this customer come back within a month?",
             "owner": "growth@example.org",
             "runbook": "docs/how-to/runbook.md",
-            "task": "binary",
+            "task": kind.task,
             "feature_service": MODEL,
             "examples": {"sql": f"{MODEL}.sql", "keys": {"customer_id": "int64"}},
             "time": {
@@ -86,7 +109,7 @@ def make_spec(**monitoring: int | float) -> ModelSpec:
                 "gap_hours": 24,
                 "test_days": 30,
             },
-            "metric": "auc",
+            "metric": kind.metric,
             "monitoring": {"label_wait_hours": 48, "min_rows": 200, **monitoring},
         }
     )
@@ -109,12 +132,12 @@ def make_features(rows: int, *, seed: int, shift: float = 0.0) -> pa.Table:
     )
 
 
-def make_labels(features: pa.Table, *, seed: int, noise: float = 1.0) -> np.ndarray:
+def make_labels(features: pa.Table, *, seed: int, noise: float = 1.0, kind: Kind = BINARY) -> np.ndarray:
     random = np.random.default_rng(seed)
     value, city = features["orders__order_value_eur_30d"].to_numpy(), features["profile__city"].to_pylist()
     pull = (np.nan_to_num(value, nan=40, posinf=40, neginf=40) - 40) / 10
     pull = pull + np.array([{"Athens": 0.5}.get(c, 0) for c in city]) + noise * random.normal(size=len(value))
-    return (pull > 0.3).astype(np.float64)
+    return kind.label(pull)
 
 
 @dataclass
@@ -147,17 +170,24 @@ class Shop:
             "role": ["champion"] * n,
             "key__customer_id": list(range(n)),
             "degraded": [False] * n,
-            "score": self.score(features),
             "latency_us": [150] * n,
+            **self._answers(features),
         }
         for view in PLAN.views:
             values[f"served__{view.name}__event_timestamp"] = when
             values[f"served__{view.name}__created_timestamp"] = when
             values[f"served__{view.name}__status"] = ["present"] * n
-        schema = prediction_schema(PLAN)
+        schema = prediction_schema(self.release.plan)
         return pa.table(
             {f.name: logged.get(f.name, values.get(f.name)) for f in schema if f.name in {*logged, *values}}
         ).cast(pa.schema([f for f in schema if f.name in {*logged, *values}]))
+
+    def _answers(self, features: pa.Table) -> dict[str, np.ndarray]:
+        scores = self.score(features)
+        if scores.ndim == 1:
+            return {"score": scores}
+        shares = {f"class__{at}": scores[:, at] for at in range(scores.shape[1])}
+        return {"score": scores.max(axis=1), **shares}
 
     def score(self, features: pa.Table) -> np.ndarray:
         booster = lightgbm.Booster(model_str=self.release.read_bytes("model.txt").decode())
@@ -189,53 +219,59 @@ class Shop:
         pq.write_table(table.cast(LABEL_SCHEMA), folder / "segment-l.parquet")
 
 
-def make_shop(folder: Path, *, rows: int = 6_000, version: str = VERSION, **monitoring: int | float) -> Shop:
+def make_shop(
+    folder: Path,
+    *,
+    rows: int = 6_000,
+    version: str = VERSION,
+    kind: Kind = BINARY,
+    **monitoring: int | float,
+) -> Shop:
     """Train a real model on generated rows and release it."""
     workspace = Workspace.at(folder / "feature_repo")
     workspace.models.mkdir(parents=True)
-    features = make_features(rows, seed=1)
-    label = make_labels(features, seed=2)
-    booster = lightgbm.train(
-        {"objective": "binary", "num_threads": 1, "verbosity": -1, "num_leaves": 7},
-        lightgbm.Dataset(SCHEMA.matrix(features), label, categorical_feature=list(SCHEMA.categorical)),
-        num_boost_round=20,
+    features, held_out = make_features(rows, seed=1), make_features(4_000, seed=3)
+    label, held_out_label = (
+        make_labels(side, seed=seed, kind=kind) for side, seed in ((features, 2), (held_out, 4))
     )
-    held_out = make_features(4_000, seed=3)
-    held_out_score = np.asarray(booster.predict(SCHEMA.matrix(held_out), num_threads=1))
-    metrics = measure_all(("auc", "log_loss", "ece"), make_labels(held_out, seed=4), held_out_score)
-    score = np.asarray(booster.predict(SCHEMA.matrix(features), num_threads=1))
+    booster = fit_shop(features, label, kind=kind)
+    score, held_out_score = (
+        np.asarray(booster.predict(SCHEMA.matrix(side), num_threads=1)) for side in (features, held_out)
+    )
+    names = ("auc", "log_loss", "ece") if kind is BINARY else measurable(make_spec(kind).task)
+    metrics = measure_all(names, held_out_label, held_out_score)
     release_folder = workspace.releases / MODEL / version
     with stage_release(release_folder) as staged:
         (staged / "model.txt").write_text(booster.model_to_string())
-        (staged / "read_plan.json").write_text(PLAN.model_dump_json())
-        trained_on = features.append_column(
-            "event_timestamp", _spread(datetime(2024, 1, 1, tzinfo=UTC), rows)
-        )
-        later = pa.table(
-            {
-                "event_timestamp": _spread(datetime(2024, 2, 1, tzinfo=UTC), 4_000),
-                "score": held_out_score,
-            }
-        )
+        plan = PLAN.model_copy(update={"classes": kind.classes})
+        (staged / "read_plan.json").write_text(plan.model_dump_json())
+        first, second = (datetime(2024, month, 1, tzinfo=UTC) for month in (1, 2))
+        trained_on = features.append_column("event_timestamp", _spread(first, rows))
+        said = held_out_score if held_out_score.ndim == 1 else held_out_score.max(axis=1)
+        later = pa.table({"event_timestamp": _spread(second, 4_000), "score": said})
         write_reference(make_reference(trained_on, later), staged)
-        pq.write_table(
-            features.append_column("label", pa.array(label))
-            .append_column("score", pa.array(score))
-            .append_column("event_timestamp", _spread(datetime(2024, 1, 1, tzinfo=UTC), rows)),
-            staged / "baseline.parquet",
-        )
-        pq.write_table(
-            held_out.append_column("label", pa.array(make_labels(held_out, seed=4)))
-            .append_column("score", pa.array(held_out_score))
-            .append_column("event_timestamp", _spread(datetime(2024, 2, 1, tzinfo=UTC), 4_000)),
-            staged / "holdout.parquet",
-        )
+        for name, side, came, answered, when in (
+            ("baseline.parquet", features, label, score, first),
+            ("holdout.parquet", held_out, held_out_label, held_out_score, second),
+        ):
+            judged = side.append_column("label", pa.array(came))
+            judged = judged.append_column("score", pa.array(list(answered)))
+            pq.write_table(judged.append_column("event_timestamp", _spread(when, len(side))), staged / name)
         release = publish_release(
-            staged, release_folder, _manifest(make_spec(**monitoring), metrics, version)
+            staged, release_folder, _manifest(make_spec(kind, **monitoring), metrics, version)
         )
     deployed = Deployed(version=version, digest=release.digest)
     write_deployment(workspace.deployment, Deployment(models={MODEL: ModelDeployment(champion=deployed)}))
     return Shop(workspace, release)
+
+
+def fit_shop(features: pa.Table, label: np.ndarray, *, kind: Kind = BINARY) -> lightgbm.Booster:
+    """Fit the shop's model."""
+    return lightgbm.train(
+        {**kind.objective, "num_threads": 1, "verbosity": -1, "num_leaves": 7},
+        lightgbm.Dataset(SCHEMA.matrix(features), label, categorical_feature=list(SCHEMA.categorical)),
+        num_boost_round=20,
+    )
 
 
 def make_reference(rows: pa.Table, scored: pa.Table | None = None) -> Reference:
