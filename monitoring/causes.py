@@ -92,11 +92,8 @@ def row_cause(case: ViewCase, at: int) -> Cause:
         return Cause.LATE_OR_CORRECTED if case.same_event[at] else Cause.MISSING_OFFLINE
     if _by_ttl(case, at):
         return Cause.TTL
-    same = (
-        served.event_us[at] == case.truth.event_us[at] and served.created_us[at] == case.truth.created_us[at]
-    )
-    # Of several rows of the very same times another one counts now.
-    return Cause.LATE_OR_CORRECTED if same or case.truth.visible_us[at] <= proven else Cause.LAG
+    # A row proves its own times too: of several of the very same ones another counts now.
+    return Cause.LATE_OR_CORRECTED if case.truth.visible_us[at] <= proven else Cause.LAG
 
 
 def _by_ttl(case: ViewCase, at: int) -> bool:

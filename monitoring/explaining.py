@@ -56,7 +56,7 @@ def explain_skew(
         Told the name of each view before it is looked at.
     keep
         Given, for each version, the model's columns as training would have seen them, with
-        ``prediction_id`` and ``version``.
+        ``prediction_id``, ``event_timestamp`` and ``version``.
 
     Raises
     ------
@@ -130,7 +130,8 @@ def _silent(_: object) -> None:
 
 def _as_trained(predictions: pa.Table, scorer: Scorer, made: Mapping[str, Sequence[object]]) -> pa.Table:
     columns = {name: pa.array(made[name], from_pandas=True) for name in scorer.schema.names}
-    return pa.table({name: predictions[name] for name in ("prediction_id", "version")} | columns)
+    told = ("prediction_id", "event_timestamp", "version")
+    return pa.table({name: predictions[name] for name in told} | columns)
 
 
 def _case(

@@ -15,6 +15,7 @@ from knownat.contract.profile import Profile
 from knownat.contract.pseudonyms import Pseudonyms
 from knownat.contract.reference import SCORE, as_observed
 from knownat.contract.release import MODEL
+from knownat.contract.report_files import TRAINING_VALUES
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, KnownatError
 from monitoring import pages
@@ -25,7 +26,7 @@ from monitoring.contest import judge_contest
 from monitoring.drift import DriftRules, measure_drift
 from monitoring.estimate import estimate_metrics
 from monitoring.faults import Seen, find_faults
-from monitoring.files import alone_in, replace_text
+from monitoring.files import alone_in, replace_text, staged_beside
 from monitoring.importance import gain_shares
 from monitoring.incidents import Incident, read_incidents
 from monitoring.jobs import Job, Marks, read_marks, write_marks
@@ -42,7 +43,6 @@ from monitoring.window_files import (
     REPORT,
     SKEW,
     SUMMARY,
-    TRUTH,
     read_skew,
     read_summary,
     read_truth,
@@ -184,11 +184,12 @@ class _Run:
 
     def _keep_truth(self, truth: Sequence[pa.Table]) -> None:
         """Keep what training would have seen of the judged version's rows, for the blame of a later look."""
-        judged, file = self.evidence.release.manifest.version, self.folder / TRUTH
+        judged, file = self.evidence.release.manifest.version, self.folder / TRAINING_VALUES
         own = [table for table in truth if table["version"][0].as_py() == judged]
         if own:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(own[0].drop(["version"]), file, compression="zstd")
+            staged = staged_beside(file)
+            pq.write_table(own[0].drop(["version"]), staged, compression="zstd")
+            staged.replace(file)
         else:
             file.unlink(missing_ok=True)
 

@@ -7,13 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from knownat.contract.report_files import TRAINING_VALUES
 from monitoring.skew_report import SkewReport
 from monitoring.summary import Summary
 
 SUMMARY = "summary.json"
 SKEW = "skew.json"
-TRUTH = "training_values.parquet"
-"""The model's columns as training would have seen them, where what was served differs for a cause to mend."""
 PAGE = "page.html"
 REPORT = "report.html"
 """Evidently's, of the columns."""
@@ -46,6 +45,6 @@ def read_skew(folder: Path) -> SkewReport | None:
 def read_truth(folder: Path) -> pa.Table | None:
     """Read what training would have seen of the compared rows; None if nothing had to be mended."""
     try:
-        return pq.read_table(folder / TRUTH)
+        return pq.read_table(folder / TRAINING_VALUES)
     except (OSError, pa.ArrowException):
         return None

@@ -76,7 +76,7 @@ def prune(
         seal_abandoned(workspace.predictions)
     plan = plan_retention(workspace, model, before=_moment(days, before, now), now=now)
     held = bool(plan.unlabelled) and not force
-    if not dry_run and not held and (plan.prediction_rows or plan.label_rows or plan.torn):
+    if not dry_run and not held and plan.takes:
         apply_retention(workspace, plan, now=now, reason=reason)
     if as_json:
         _print(json.dumps({**as_told(plan), "dry_run": dry_run, "done": not dry_run and not held}))
@@ -92,6 +92,8 @@ def _tell(plan: "Plan", *, dry_run: bool, held: bool) -> None:
         f"{plan.prediction_rows:,} predictions and {plan.label_rows:,} labels from before "
         f"{plan.before:%Y-%m-%d %H:%M}Z {verb}."
     )
+    if plan.value_rows:
+        _print(f"{plan.value_rows:,} rows of values beside reports of skew go with them.")
     advice = " Use --force, or an earlier moment." if held else ""
     for name, rows in plan.unlabelled.items():
         _print(f"{rows:,} of '{name}' may still get a label.{advice}")

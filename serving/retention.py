@@ -8,7 +8,7 @@ What cannot be taken now, an open journal's rows, is counted and told.
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from knownat.contract.log_reader import LABELS, journal_path, journals_in, versi
 from knownat.contract.model_spec import Monitoring
 from knownat.contract.prediction_log import TIMESTAMP
 from knownat.contract.release import MANIFEST, Manifest
+from knownat.contract.report_files import training_values
 from knownat.contract.workspace import Workspace
 from knownat.errors import LogError
 from serving.sealing import seal_orphans
@@ -55,6 +56,8 @@ class Plan:
     """Journals that are still written, or being sealed; their old rows stay for now."""
     unlabelled: dict[str, int] = field(default_factory=dict)
     """Old rows by model whose labels may still arrive."""
+    values: tuple[Part, ...] = ()
+    """What training would have seen of old rows, kept beside the reports of windows with skew."""
 
     @property
     def prediction_rows(self) -> int:
@@ -65,6 +68,16 @@ class Plan:
     def label_rows(self) -> int:
         """How many labels it takes."""
         return sum(part.old for part in self.labels)
+
+    @property
+    def value_rows(self) -> int:
+        """Of how many predictions it takes the values beside reports."""
+        return sum(part.old for part in self.values)
+
+    @property
+    def takes(self) -> bool:
+        """Whether anything goes."""
+        return bool(self.predictions or self.labels or self.torn or self.values)
 
     @property
     def kept_rows(self) -> int:
@@ -95,7 +108,9 @@ def plan_retention(workspace: Workspace, model: str | None, *, before: datetime,
     unsealed: list[Part] = []
     torn: list[Path] = []
     unlabelled: dict[str, int] = {}
+    values: list[Part] = []
     for name, versions in folders.items():
+        values += _parts(training_values(workspace, name), "event_timestamp", before, None)
         still_open = now - _label_wait(workspace, name, versions)
         for folder in versions:
             found = list(_old_parts(folder, "event_timestamp", before, None))
@@ -113,6 +128,7 @@ def plan_retention(workspace: Workspace, model: str | None, *, before: datetime,
         (*torn, *(_old_torn(labels, "logged_at", before) if model is None else ())),
         (*unsealed, *_old_journals(labels, "logged_at", before, model)),
         unlabelled,
+        tuple(values),
     )
 
 
@@ -131,13 +147,14 @@ def apply_retention(workspace: Workspace, plan: Plan, *, now: datetime, reason: 
         "model": plan.model,
         "predictions": plan.prediction_rows,
         "labels": plan.label_rows,
+        "values_beside_reports": plan.value_rows,
         "torn_files": len(plan.torn),
         "kept_unsealed": plan.kept_rows,
         "unlabelled": plan.unlabelled,
         "reason": reason,
     }
     _note(root, {**entry, "step": "begun"})
-    for part in plan.predictions:
+    for part in (*plan.predictions, *plan.values):
         _take(part, "event_timestamp", plan.before, None)
     for part in plan.labels:
         _take(part, "logged_at", plan.before, plan.model)
@@ -153,10 +170,14 @@ def as_told(plan: Plan) -> dict[str, object]:
         "model": plan.model,
         "predictions": plan.prediction_rows,
         "labels": plan.label_rows,
+        "values_beside_reports": plan.value_rows,
         "torn_files": len(plan.torn),
         "kept_unsealed": plan.kept_rows,
         "unlabelled": plan.unlabelled,
-        "files": [{**asdict(part), "path": str(part.path)} for part in (*plan.predictions, *plan.labels)],
+        "files": [
+            {**asdict(part), "path": str(part.path)}
+            for part in (*plan.predictions, *plan.labels, *plan.values)
+        ],
     }
 
 
@@ -178,9 +199,17 @@ def _label_wait(workspace: Workspace, model: str, versions: list[Path]) -> timed
 
 
 def _old_parts(folder: Path, column: str, before: datetime, model: str | None) -> Iterator[Part]:
-    for path in sorted(folder.glob(f"{_SEGMENT}*.parquet")):
-        if journal_path(folder, path.stem.removeprefix(_SEGMENT)).exists():
-            continue  # Sealing is not over: it would write again what is taken now.
+    # Sealing of others is not over: it would write again what is taken now.
+    sealed = (
+        path
+        for path in sorted(folder.glob(f"{_SEGMENT}*.parquet"))
+        if not journal_path(folder, path.stem.removeprefix(_SEGMENT)).exists()
+    )
+    yield from _parts(sealed, column, before, model)
+
+
+def _parts(files: Iterable[Path], column: str, before: datetime, model: str | None) -> Iterator[Part]:
+    for path in files:
         table = _read(path, column)
         old = pc.sum(_is_old(table, column, before, model)).as_py() or 0
         if old:

@@ -1,6 +1,7 @@
 """Every difference gets its true cause, in worlds where each was put in on purpose."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -112,6 +113,15 @@ def test_single_answers(expected, given):
 )
 def test_what_the_store_said_of_itself_goes_first(status, expected):
     assert cause(served=None, truth=(50, 60, 2.0), rows=[OLD, NEW], status=status) is expected
+
+
+def test_a_time_to_live_that_only_one_side_holds_a_row_to():
+    row, held = (50, 60, 2.0), (50, 60, None)
+
+    assert cause(served=held, truth=row, rows=[OLD, NEW], status="expired") is Cause.TTL
+    given = case(served=row, truth=held, rows=[OLD, NEW])
+    truth = replace(given.truth, status=np.array(["expired"]))
+    assert explain(replace(given, truth=truth))["value"] == [Cause.TTL]
 
 
 def test_a_view_without_entities_is_explained_too():

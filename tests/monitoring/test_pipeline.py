@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from knownat.clock import FileClock, FixedClock, to_us
+from knownat.contract.report_files import TRAINING_VALUES
 from monitoring.causes import Cause
 from monitoring.jobs import Job
 from monitoring.pipeline import monitor_window
 from monitoring.site import write_site
 from monitoring.skew_report import ColumnSkew, SkewReport
 from monitoring.summary import Culprit, FaultKind, Level, PerformanceStatus, Summary
-from monitoring.window_files import SKEW, TRUTH
+from monitoring.window_files import SKEW
 from tests.monitoring.shop_log import END, MODEL, PLAN, START, make_features, make_labels
 
 # Evidently costs seconds to import: one worker does so.
@@ -238,7 +239,7 @@ def test_what_training_would_have_seen_says_how_much_of_a_fall_is_the_pipelines(
     skew = SkewReport(asked=ROWS, rows=ROWS, values=6 * ROWS, columns=(column,))
     (before.folder / SKEW).write_text(skew.model_dump_json())
     kept = truth.append_column("prediction_id", predictions["prediction_id"])
-    pq.write_table(kept, before.folder / TRUTH)
+    pq.write_table(kept, before.folder / TRAINING_VALUES)
 
     after = judge(shop, jobs=(Job.JUDGE,), again=True)
 

@@ -272,6 +272,7 @@ def test_what_training_would_have_seen_is_kept_with_the_rows_it_is_of(served):
     ids = truth["prediction_id"].to_pylist()
     assert ids == predictions["prediction_id"].to_pylist()
     assert truth[name][place].as_py() == values[place]
+    assert truth["event_timestamp"].equals(predictions["event_timestamp"])
     assert set(truth["version"].to_pylist()) == {"1"}
 
 

@@ -11,10 +11,11 @@ from knownat.clock import FileClock, to_us
 from knownat.contract.log_reader import read_labels, read_predictions
 from knownat.contract.prediction_log import LABEL_SCHEMA, Role, prediction_schema
 from knownat.contract.read_plan import ReadPlan
+from knownat.contract.report_files import TRAINING_VALUES
 from knownat.contract.workspace import Workspace
 from knownat.errors import LogError
 from serving.prediction_log import LogBook, RowLog
-from serving.retention import AUDIT, apply_retention, plan_retention
+from serving.retention import AUDIT, apply_retention, as_told, plan_retention
 from serving.sealing import seal_orphans
 
 PLAN = ReadPlan(project="shop", feature_service="basket", views=(), output_columns=())
@@ -185,11 +186,54 @@ def test_what_went_is_on_record(logs):
         "model": None,
         "predictions": 1,
         "labels": 0,
+        "values_beside_reports": 0,
         "torn_files": 0,
         "kept_unsealed": 0,
         "unlabelled": {},
         "reason": "asked to",
     }
+
+
+def beside_report(logs, model, ages):
+    """What training would have seen of these predictions, kept as monitoring keeps it."""
+    folder = logs.workspace.reports / model / f"window{ages[0]}"
+    folder.mkdir(parents=True)
+    table = pa.table(
+        {
+            "prediction_id": [f"{model}.p{age}.0" for age in ages],
+            "event_timestamp": pa.array([day(age) for age in ages], pa.timestamp("us", tz="UTC")),
+            "orders__value": [float(age) for age in ages],
+        }
+    )
+    pq.write_table(table, folder / TRAINING_VALUES)
+    return folder / TRAINING_VALUES
+
+
+def test_values_beside_a_report_go_with_the_rows_they_are_of(logs):
+    logs.segment("basket", [400, 366, 364])
+    logs.segment("churn", [400])
+    old, both = beside_report(logs, "basket", [400]), beside_report(logs, "basket", [366, 364])
+    others = beside_report(logs, "churn", [400])
+
+    told = as_told(logs.plan(365, "basket"))
+    logs.prune(365, "basket")
+
+    assert told["values_beside_reports"] == 2
+    assert {str(old), str(both)} <= {part["path"] for part in told["files"]}
+    assert not old.exists()
+    assert pq.read_table(both)["orders__value"].to_pylist() == [364.0]
+    assert others.exists()
+    assert logs.plan(365, "basket").takes is False
+
+
+def test_values_are_taken_though_their_rows_went_before(run_knownat, logs):
+    logs.segment("basket", [5])
+    kept = beside_report(logs, "basket", [400])
+
+    done = command(run_knownat, logs, "prune", "--days", "365")
+
+    assert "1 rows of values beside reports of skew go with them." in done.stdout
+    assert not kept.exists()
 
 
 def test_an_unknown_model_and_a_damaged_segment_are_named(logs):
