@@ -24,7 +24,7 @@ from serving.decoding import OneQuestion
 from serving.errors import ApiError, BadRequest, DeadlineExceeded, UnknownPath
 from serving.explaining import MAX_EXPLAINED_ROWS, Explaining
 from serving.keys import Scope
-from serving.lanes import LaneFailed, LaneLate
+from serving.lanes import Claim, LaneFailed, LaneLate
 from serving.metrics import Metrics
 from serving.models import ServedModels
 from serving.predict_route import PATH, not_transformed, refuse_after_sunset, scoring_failed
@@ -74,7 +74,9 @@ class ExplainRoute:
             now_us = self.answering.clock.now_us()
             refuse_after_sunset(model, lineup, now_us)
             deadline_ns = time.perf_counter_ns() + int(self.explaining.seconds * 1e9)
-            content = await self._answer(model, role, question, Moment(now_us, started_ns, deadline_ns))
+            content = await self._answer(
+                model, role, question, Moment(now_us, started_ns, deadline_ns, Claim())
+            )
         except ApiError as error:
             self.metrics.observe_request(ROUTE, name, error.status)
             await send_error(send, error)
@@ -89,7 +91,9 @@ class ExplainRoute:
 
     async def _answer(self, model: ServedModel, role: Role, question: Question, moment: Moment) -> bytes:
         try:
-            answer, content = await self.explaining.run(lambda: self._explain(model, role, question, moment))
+            answer, content = await self.explaining.run(
+                lambda: self._explain(model, role, question, moment), claim=moment.claim
+            )
         except LaneLate as error:
             raise DeadlineExceeded(f"'{model.name}' could not be explained in time. Ask again.") from error
         except TransformFailed as error:

@@ -9,7 +9,7 @@ from knownat.contract.release import read_release
 from knownat.errors import KnownatError
 from knownat.scoring.contributions import Explained, Explainer
 from serving.errors import ExplainFailed, ExplainOverloaded
-from serving.lanes import Lane
+from serving.lanes import Claim, Lane
 from serving.served import ServedModel
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Explaining:
         self.shed = 0
         """Requests that found no room."""
 
-    async def run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T], *, claim: Claim | None = None) -> T:
         """Run a call on the explainers' thread.
 
         Raises
@@ -51,7 +51,7 @@ class Explaining:
             raise ExplainOverloaded("More explanations wait here than can be made in time. Ask again later.")
         self._waiting += 1
         try:
-            return await self._lane.run(call)
+            return await self._lane.run(call, claim=claim)
         finally:
             self._waiting -= 1
 

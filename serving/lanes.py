@@ -1,6 +1,7 @@
 """Threads beside the event loop, so that one slow call never blocks the answer to a health check."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -22,6 +23,21 @@ class LaneLate(LaneFailed):
     """The call had not come back by its deadline; nobody waits for it any more."""
 
 
+class Claim:
+    """Who ends a call: the thread that is about to log its answer, or the loop that waits no longer.
+
+    Whichever asks first has it. Two looks at a clock cannot decide this: a thread that saw time left
+    may be held up before it logs, and then a row would stand in the log as answered that nobody got.
+    """
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """Say whether the caller is the first to ask."""
+        return self._taken.acquire(blocking=False)
+
+
 class Lane:
     """One thread that takes calls in turn: what it calls need not be safe to share."""
 
@@ -29,8 +45,12 @@ class Lane:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._deadline = deadline
 
-    async def run(self, call: Callable[[], T], *, deadline: float | None = None) -> T:
+    async def run(
+        self, call: Callable[[], T], *, deadline: float | None = None, claim: Claim | None = None
+    ) -> T:
         """Run a call on the thread and wait for it without blocking the loop, at most until the deadline.
+
+        A call that has taken its claim by then is about to come back, and is waited for.
 
         Raises
         ------
@@ -44,9 +64,10 @@ class Lane:
         seconds = self._deadline if deadline is None else min(deadline, self._deadline)
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         done, _ = await asyncio.wait({future}, timeout=seconds)
-        if not done:
+        if not done and (claim is None or claim.take()):
             future.cancel()
             raise LaneLate(_LATE)
+        await asyncio.wait({future})
         return _result(future.exception(), future.result)
 
     def wait(self, call: Callable[[], T]) -> T:

@@ -18,7 +18,7 @@ from serving.bodies import Bodies, ClientGone
 from serving.decoding import OneQuestion
 from serving.errors import ApiError, BadRequest, DeadlineExceeded, ScoringFailed, UnknownPath
 from serving.keys import Scope
-from serving.lanes import Lane, LaneFailed, LaneLate
+from serving.lanes import Claim, Lane, LaneFailed, LaneLate
 from serving.lineup import Lineup, gone
 from serving.metrics import Metrics
 from serving.models import ServedModels
@@ -36,8 +36,6 @@ ROUTE = "predict"
 _FEW_ROWS = 16
 # What each row after the first adds to the time that a request may take.
 _SECONDS_A_ROW = 0.001
-# The thread looks at the clock itself, before it logs; the loop only waits a little longer.
-_GRACE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,10 @@ class PredictRoute:
             if many.rows <= _FEW_ROWS and not model.features.waits:
                 answer = self._many(model, role, many, moment)
             else:
-                seconds = moment.seconds_left + _GRACE_SECONDS
+                claim = Claim()
+                claimed = moment._replace(claim=claim)
                 answer = await self.scoring.run(
-                    lambda: self._many(model, role, many, moment), deadline=seconds
+                    lambda: self._many(model, role, many, claimed), deadline=moment.seconds_left, claim=claim
                 )
         except LaneLate as error:
             raise DeadlineExceeded(

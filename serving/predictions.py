@@ -15,6 +15,7 @@ from knownat.errors import RowsNotConserved
 from knownat.stores.packed_read import OneRow
 from serving.decoding import OneQuestion
 from serving.errors import DeadlineExceeded
+from serving.lanes import Claim
 from serving.log_rows import Answered, Asked
 from serving.prediction_ids import PredictionIds
 from serving.questions import Question
@@ -29,11 +30,17 @@ class Moment(NamedTuple):
     now_us: int
     started_ns: int
     deadline_ns: int
+    claim: Claim | None = None
+    """Where an answer is made beside the loop that waits for it: whose turn it is to end the request."""
 
     @property
     def seconds_left(self) -> float:
         """How much of the request's time is left; not below zero."""
         return max(0.0, (self.deadline_ns - time.perf_counter_ns()) / 1e9)
+
+    def may_be_answered(self) -> bool:
+        """Whether somebody still waits; who is told so, answers."""
+        return bool(self.seconds_left) and (self.claim is None or self.claim.take())
 
     @property
     def elapsed_us(self) -> int:
@@ -114,7 +121,7 @@ class Answering:
         scores: list[float] = (given.max(axis=1) if shares else given).tolist()
         statuses = [read.status[view] for view in model.tally.views]
         degraded = [list(row) != model.all_present for row in zip(*statuses, strict=True)] or [False] * rows
-        if role is not Role.SHADOW and not moment.seconds_left:
+        if role is not Role.SHADOW and not moment.may_be_answered():
             # Nobody waits for it any more, so it must not be logged as answered.
             raise DeadlineExceeded(f"'{model.name}' could not answer in time. Ask again, or fewer rows.")
         answered = Answered(self.ids.issue(model.name, rows), degraded, scores, shares)

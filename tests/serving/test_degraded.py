@@ -10,6 +10,7 @@ from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import CorruptRow
 from serving.bodies import Bodies
 from serving.errors import ClientTooSlow, StoreUnavailable
+from serving.lanes import Claim
 from serving.reading import ReadFailed
 from serving.stored_features import StoredFeatures
 from tests.serving.fakes import INPUTS, KEYS, MINUTE_US, NOW_US, PLAN, ROW, InMemoryFeatures, build_service
@@ -182,6 +183,19 @@ def test_what_could_not_be_answered_in_time_is_not_logged_as_answered(tmp_path, 
     assert service.book.counts()["basket/1"].accepted in {0, 40}
     ids = read_predictions(tmp_path / "predictions", "basket", **ALWAYS)["request_id"].to_pylist()
     assert len(set(ids)) <= 1
+
+
+def test_a_thread_that_is_told_that_nobody_waits_logs_nothing(service, monkeypatch):
+    class Taken(Claim):
+        def __init__(self):
+            super().__init__()
+            self.take()
+
+    monkeypatch.setattr("serving.predict_route.Claim", Taken)
+    answer = service.predict({"rows": [ROW] * 40})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "deadline_exceeded")
+    assert service.book.counts()["basket/1"].accepted == 0
 
 
 def test_more_than_can_be_answered_in_time_is_refused_at_once(service):
