@@ -24,7 +24,8 @@ from training.frame import Joined, join_again, join_features
 from training.future import choose_instants, probe_future
 from training.gates import Measured, judge, judge_certificate
 from training.publishing import Made, publish
-from training.rival import compare_with_champion, find_champion
+from training.rival import compare_with_champion
+from training.roles import find_champion
 from training.selection import measure_selection
 from training.split import keep_answered, split_by_time
 from training.suspicion import suspect, too_good

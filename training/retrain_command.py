@@ -1,5 +1,6 @@
 """``knownat retrain``: act on a verdict, a schedule, new answers or a person's word."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,12 +50,7 @@ def retrain(
 
     Example: knownat retrain late_arrival --reason "the timetable changed"
     """
-    if sum(word is not None for word in (reason, approve, refuse)) > 1:
-        raise typer.BadParameter("give one of --reason, --approve and --refuse")
-    if any(word is not None and not word.strip() for word in (reason, approve, refuse)):
-        raise typer.BadParameter("a reason is kept on record; it cannot be empty")
-    if (reason or approve or refuse) and len(models or []) != 1:
-        raise typer.BadParameter("--reason, --approve and --refuse speak of one model; name it")
+    _refuse_odd([word for word in (reason, approve, refuse) if word is not None], models or [])
     from training.attempts import Outcome
     from training.registry import synchronise
     from training.retraining import Ask
@@ -81,6 +77,15 @@ def retrain(
         raise typer.Exit(_ERROR)
     if any(outcome.refused for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _refuse_odd(words: Sequence[str], models: Sequence[str]) -> None:
+    if len(words) > 1:
+        raise typer.BadParameter("give one of --reason, --approve and --refuse")
+    if any(not word.strip() for word in words):
+        raise typer.BadParameter("a reason is kept on record; it cannot be empty")
+    if words and len(models) != 1:
+        raise typer.BadParameter("--reason, --approve and --refuse speak of one model; name it")
 
 
 def _document(outcomes: "list[Outcome]", problems: dict[str, str]) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from knownat.clock import to_us
 from knownat.contract.model_spec import ModelSpec
-from knownat.contract.release import Deployed, Release, read_deployment, read_release
+from knownat.contract.release import Release
 from knownat.contract.workspace import Workspace
 from knownat.scoring.metrics import Custom
 from knownat.scoring.scorer import Scorer
@@ -26,21 +26,6 @@ class Rival:
     version: str
     rows: int
     leads: Mapping[str, Lead]
-
-
-def find_champion(workspace: Workspace, model: str) -> Release | None:
-    """Read the release that serves as champion; None if none does.
-
-    Raises
-    ------
-    ReleaseError
-        If it was changed since it was promoted.
-    """
-    serving = read_deployment(workspace.deployment).models.get(model)
-    if serving is None:
-        return None
-    champion: Deployed = serving.champion
-    return read_release(workspace.releases / model / champion.version, digest=champion.digest)
 
 
 def compare_with_champion(

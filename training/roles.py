@@ -41,15 +41,21 @@ def what_serves(workspace: Workspace, model: str) -> ModelDeployment:
 
 
 def champion_of(workspace: Workspace, model: str) -> Release:
-    """Read the release that serves as champion, unchanged since it was promoted.
+    """Read the release that serves as champion.
 
     Raises
     ------
     ReleaseError
-        If none serves, or it was changed.
+        If none serves, or it was changed since it was promoted.
     """
     deployed = what_serves(workspace, model).champion
     return read_release(workspace.releases / model / deployed.version, digest=deployed.digest)
+
+
+def find_champion(workspace: Workspace, model: str) -> Release | None:
+    """Read the release that serves as champion, as :func:`champion_of` does; None if none serves."""
+    serves = model in read_deployment(workspace.deployment).models
+    return champion_of(workspace, model) if serves else None
 
 
 def withdraw_shadow(workspace: Workspace, model: str, version: str, *, reason: str, when: datetime) -> None:

@@ -53,6 +53,7 @@ def answer(gate, measured=MEASURED):
         ),
         ({"metric": "auc", "better_than": "logistic"}, "auc better than logistic", 0.76, 0.75, True),
         ({"metric": "log_loss", "better_than": "logistic"}, "log_loss better than logistic", 0.5, 0.5, False),
+        ({"metric": "log_loss", "better_than": "prior"}, "log_loss better than prior", 0.5, 0.6, True),
         (
             {"metric": "auc", "better_than": "logistic", "surely": True},
             "auc surely better than logistic (by -0.001 .. 0.02)",

@@ -12,7 +12,8 @@ from tests.scoring.small_release import CUTOFF, golden_table, make_spec, model_t
 from tests.training.made import MOMENT
 from training.costs import measure_costs
 from training.fit import Fitted
-from training.rival import compare_with_champion, find_champion
+from training.rival import compare_with_champion
+from training.roles import find_champion
 
 ROWS = 400
 
