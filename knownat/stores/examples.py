@@ -65,7 +65,7 @@ class FrameExamples:
             entity_df = entity_df.assign(**{self._event_timestamp: _parsed(times)})
         self._entity_df = entity_df
         chosen = [name for name in dict.fromkeys([*needed, self._event_timestamp]) if name in columns]
-        self._questions = Questions(_as_arrow(entity_df[chosen]), self._event_timestamp)
+        self._questions = Questions(_as_arrow(entity_df, chosen), self._event_timestamp)
 
     def columns(self, stop: Stop) -> list[str]:
         """Name the frame's columns."""
@@ -187,8 +187,8 @@ def _parsed(times: pd.Series) -> pd.Series:
         raise RepoError(f"The examples' column '{times.name}' holds no times: {error}.") from error
 
 
-def _as_arrow(entity_df: pd.DataFrame) -> pa.Table:
+def _as_arrow(entity_df: pd.DataFrame, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        return pa.Table.from_pandas(entity_df, preserve_index=False)
+        return pa.Table.from_pandas(entity_df, preserve_index=False, columns=columns)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise RepoError(f"The examples' columns cannot be used as they are: {error}") from error

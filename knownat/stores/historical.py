@@ -19,9 +19,13 @@ from knownat.stores.arrow_tables import feast_arrow
 from knownat.stores.asof import FoundRows, find_as_of
 from knownat.stores.deadline import Stop
 from knownat.stores.examples import MadeExamples, Questions, examples_in_range
+from knownat.stores.freed_memory import hand_back
 from knownat.stores.inquiry import Inquiry
 from knownat.stores.picking import MOST_ROWS
 from knownat.stores.sources import asked_keys, feature_table, ttl_microseconds
+
+_MANY = 1 << 17
+"""Of so many questions the features take enough for what is free to be handed back before each view."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ class Join:
             view, rows = waiting.pop(0)
             prefix = f"{view.projection.name_alias or view.name}__" if self.full_feature_names else ""
             stop.check()
+            if questions.table.num_rows >= _MANY:
+                hand_back()
             with reading(view.name):
                 for column in rows.columns(self._features(view)):
                     name = prefix + column.name
@@ -138,5 +144,5 @@ def reading(name: str) -> Iterator[None]:
     """Say whose table it was that could not be read."""
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise RepoError(f"{name}: its table cannot be read: {error}") from error

@@ -6,7 +6,7 @@ one slice, and some forty bytes an entity.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -47,7 +47,7 @@ def newest_rows(
         found = newest_visible(fresh, since_us=None, until_us=until_us)
         return NewestRows(found.height, iter([found]))
     # Slices of the table itself, which a file's row groups follow, and not of what was filtered.
-    slices = [replace(table, rows=table.rows.slice(at, batch_rows)) for at in range(0, rows, batch_rows)]
+    slices = [table.narrowed(table.rows.slice(at, batch_rows)) for at in range(0, rows, batch_rows)]
     window = Window(since_us=since_us, until_us=until_us)
     leaders = _leaders(slices, window)
     entities = leaders.select(table.keys).n_unique() if table.keys else min(leaders.height, 1)

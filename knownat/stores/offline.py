@@ -27,7 +27,6 @@ from pydantic import Field
 from typing_extensions import override
 
 from knownat.errors import RepoError
-from knownat.stores.entity_sql import query_examples
 from knownat.stores.examples import Examples, FrameExamples, MadeExamples
 from knownat.stores.historical import Join, check_readable, examples_of_range
 from knownat.stores.locations import locate
@@ -94,6 +93,9 @@ class AsOfOfflineStore(OfflineStore):
             keys = [name for view in feature_views for name in asked_keys(view).values()]
             examples = FrameExamples(entity_df, [*keys, *wanted.request_inputs])
         elif isinstance(entity_df, str):
+            # DuckDB takes 20 MB, and most retrievals ask with a data frame.
+            from knownat.stores.entity_sql import query_examples
+
             tables = project_tables(registry, project, config)
             examples = MadeExamples(lambda stop: query_examples(entity_df, tables, stop))
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from knownat.errors import RepoError
+from knownat.stores.parquet_pieces import PLAIN
 from knownat.stores.tables import FeatureTable, as_series, check_columns
 
 Positions = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -20,12 +22,7 @@ MOST_ROWS = 2_000_000_000 // ROW_BYTES
 """How many rows of a table are read at once if nobody says so: about two gigabytes."""
 
 _READ_VALUES = 1 << 20
-_PLAIN = (
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
-    *(pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
-    *(pl.Float32, pl.Float64),
-    *(pl.Date, pl.Datetime, pl.Duration, pl.Time),
-)
+_WIDEST = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Picked:
         """Pick from a column."""
         if column.is_empty():
             return column.extend_constant(None, len(self.rows))
-        if isinstance(column.dtype, _PLAIN) and not column.null_count():
+        if isinstance(column.dtype, (*PLAIN, pl.Time)) and not column.null_count():
             values = column.to_physical().to_numpy()
             # The nulls of all columns of a table share their bits.
             taken = as_series(np.take(values, self.rows, mode="clip"), valid=self.valid)
@@ -106,12 +103,27 @@ class _Parts:
     def read(self, names: Sequence[str]) -> Iterator[pl.Series]:
         pieces: dict[str, list[pl.Series]] = {name: [] for name in names}
         for at, size, picked in self._slices:
-            columns = self._rows.slice(at, size).select(names).collect()
-            self._check_unchanged()
-            for name in names:
-                pieces[name].append(picked.of_column(columns[name]))
+            for column in self._columns(names, at, size):
+                self._check_unchanged()
+                pieces[column.name].append(picked.of_column(column))
         for some in pieces.values():
             yield some[0] if self._final is None else self._final.of_column(pl.concat(some))
+
+    def _columns(self, names: Sequence[str], at: int, size: int) -> Iterator[pl.Series]:
+        pieces = self._table.pieces
+        if pieces is None or not pieces.fit(names) or any(pieces.has_nulls(n, at, size) for n in names):
+            yield from self._rows.slice(at, size).select(names).collect()
+            return
+        for name in names:
+            kind = pieces.schema[name]
+            # The same memory for one column after another: each is picked from before the next is read.
+            values = self._memory[: size * _WIDEST].view(_dtype(kind))[:size]
+            pieces.fill(name, at, values)
+            yield as_series(values).cast(kind).alias(name)
+
+    @cached_property
+    def _memory(self) -> npt.NDArray[np.uint8]:
+        return np.empty(max(size for _, size, _ in self._slices) * _WIDEST, np.uint8)
 
     def _check_unchanged(self) -> None:
         if self._table.unchanged is not None and not self._table.unchanged():
@@ -119,3 +131,8 @@ class _Parts:
                 f"{self._table.name}: its table was rewritten while it was read. Ask again; a table that "
                 "is written often is better a folder, to which files are added."
             )
+
+
+def _dtype(kind: pl.DataType) -> np.dtype[np.generic]:
+    dtype: np.dtype[np.generic] = pl.Series([], dtype=kind).to_physical().to_numpy().dtype
+    return dtype

@@ -14,6 +14,7 @@ from feast.types import FeastType, from_feast_to_pyarrow_type
 
 from knownat.errors import RepoError
 from knownat.stores.locations import Location
+from knownat.stores.parquet_pieces import Pieces
 
 Declared = Mapping[str, FeastType]
 """Columns of the files by the types that a feature view declares for them."""
@@ -114,6 +115,17 @@ def scan_files(
     # A row is numbered by the scan itself only if nothing comes between.
     rows = rows.with_row_index(number) if number else rows
     return rows.with_columns(_typed(location, name, kind) for name, kind in partitions.items())
+
+
+def pieces_of(opened: Opened, schema: pl.Schema, own_names: Mapping[str, str]) -> Pieces | None:
+    """Return the files of a source that can be read without the engine, if that is so.
+
+    ``schema`` has the columns under the view's names, ``own_names`` what differs in the files.
+    """
+    location = opened.location
+    if location.csv or location.remote or any(map(location.partitions, opened.files)):
+        return None
+    return Pieces(tuple(opened.files), schema, own_names)
 
 
 def partition_names(opened: Opened) -> list[str]:

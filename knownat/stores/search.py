@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from knownat.errors import RepoError, RowsNotConserved
 from knownat.stores.inquiry import Entities, Inquiry, Int64s, Numbers, Ordered, order_of
 from knownat.stores.picking import MOST_ROWS, Positions
 from knownat.stores.slices import Slice, time_slices
-from knownat.stores.tables import FeatureTable, Window
+from knownat.stores.tables import FeatureTable, Window, count_rows
 from knownat.stores.time_rows import TimeRows
 
 _log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class Search:
         self._check_columns(table)
         entities = self.inquiry.entities(table, self.keys)
         table = table.numbered()
-        height = int(table.rows.select(pl.len()).collect().item())
+        height = count_rows(table)
         if height > self.most_rows:
             found = self._slice_by_slice(table, height, entities)
         else:
@@ -131,7 +130,7 @@ class Search:
         for at in range(0, height, step):
             if rows is not None:
                 carried = rows.newest(entities.size)
-            part = table if step == height else replace(table, rows=table.rows.slice(at, step))
+            part = table if step == height else table.narrowed(table.rows.slice(at, step))
             rows = TimeRows.read(part, window, entities).of_somebody(entities.size)
             rows = rows if carried is None else rows.behind(carried)
         if rows is None:

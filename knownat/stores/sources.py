@@ -18,7 +18,7 @@ from feast.types import UnixTimestamp
 from knownat.errors import RepoError
 from knownat.stores.feast_types import packed_features, packed_types
 from knownat.stores.locations import locate
-from knownat.stores.scanning import Declared, Opened, csv_schema, scan_files
+from knownat.stores.scanning import Declared, Opened, csv_schema, pieces_of, scan_files
 from knownat.stores.tables import POSITION, FeatureTable
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,6 +39,7 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
     rows, origin = scan_files(opened, declared, number=POSITION), scan_files(opened, declared)
     if renames := {old: new for old, new in mapping.items() if old in origin.collect_schema()}:
         rows, origin = rows.rename(renames), origin.rename(renames)
+    own_names = {new: old for old, new in renames.items()}
     return FeatureTable(
         name=view.name,
         rows=rows,
@@ -51,6 +52,7 @@ def feature_table(view: FeatureView, config: RepoConfig) -> FeatureTable:
         serialise=lambda rows: pa.table(packed_features(view, rows)),
         unchanged=opened.unchanged,
         origin=origin,
+        pieces=pieces_of(opened, origin.collect_schema(), own_names),
     )
 
 

@@ -1,6 +1,6 @@
 """A table of feature rows, read lazily and with its two times in exact UTC microseconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from knownat.errors import RepoError
+from knownat.stores.parquet_pieces import Bounds, Pieces, RowGroup
 
 EVENT_US, CREATED_US, VISIBLE_US = "__event_us", "__created_us", "__visible_us"
 POSITION = "__position"
@@ -29,6 +30,7 @@ class FeatureTable:
 
     ``rows`` may carry each row's ``POSITION`` in ``origin``, which then holds the same columns for
     every row of the source: numbered as they are read, rows can still be filtered in the files.
+    ``pieces`` are the files of exactly those rows, if they can be read without the engine.
     """
 
     name: str
@@ -41,6 +43,16 @@ class FeatureTable:
     serialise: Callable[[pa.Table], pa.Table] | None = None
     unchanged: Callable[[], bool] | None = None
     origin: pl.LazyFrame | None = None
+    pieces: Pieces | None = None
+
+    def narrowed(self, rows: pl.LazyFrame) -> "FeatureTable":
+        """Keep some of the rows; where they are in the source stays known."""
+        return replace(self, rows=rows, pieces=None)
+
+    @property
+    def times(self) -> tuple[str, str]:
+        """The columns that tell when a row happened and when it became known."""
+        return self.event, self.created or self.event
 
     def numbered(self) -> "FeatureTable":
         """Return the table with the ``POSITION`` of each row."""
@@ -57,6 +69,15 @@ class Window:
     until_us: int | None = None
     event_from_us: int | None = None
     created_cutoff: bool = True
+
+    def leaves_out(self, event: Bounds, created: Bounds) -> bool:
+        """Tell whether no row can be in the window; nobody knows of bounds that are not known."""
+        shown_by = [event, created] if self.created_cutoff else [event]
+        return (
+            any(_above(times.first_us, self.until_us) for times in shown_by)
+            or all(_above(self.since_us, times.last_us, or_equal=True) for times in shown_by)
+            or _above(self.event_from_us, event.last_us)
+        )
 
 
 def read_rows(
@@ -82,6 +103,38 @@ def read_times(table: FeatureTable, window: Window, *, only: pl.DataFrame | None
     Raises the same as :func:`read_rows`.
     """
     return _collect(table.numbered(), (POSITION,), window, only)
+
+
+def count_rows(table: FeatureTable) -> int:
+    """Count a table's rows."""
+    if table.pieces is not None and table.pieces.fit(table.times):
+        return sum(group.rows for group in table.pieces.row_groups)
+    return int(table.rows.select(pl.len()).collect().item())
+
+
+def time_groups(table: FeatureTable, window: Window) -> list[RowGroup] | None:
+    """Choose the row groups to read for a window's times; None if the engine must read the table."""
+    names = [*table.keys, *table.times]
+    if table.pieces is None or not table.pieces.fit(names):
+        return None
+    chosen = []
+    for group in table.pieces.row_groups:
+        if any(group.nulls(name) != 0 for name in table.times):
+            return None  # To be refused by name, with the number of them all.
+        if not window.leaves_out(*map(group.bounds, table.times)):
+            chosen.append(group)
+    return chosen
+
+
+def read_times_of(table: FeatureTable, groups: Sequence[RowGroup], window: Window) -> Iterator[pl.DataFrame]:
+    """Yield what :func:`read_times` returns, a piece of a row group after another.
+
+    Raises the same.
+    """
+    if table.pieces is not None:
+        names = [*dict.fromkeys([*table.keys, *table.times])]
+        for piece in table.pieces.read(names, groups, POSITION):
+            yield _collect(table.narrowed(piece.lazy()), (POSITION,), window, None)
 
 
 def _collect(
@@ -119,7 +172,7 @@ def within(table: FeatureTable, window: Window) -> FeatureTable:
     if missing := [name for name in (table.event, created) if name not in schema]:
         raise RepoError(f"{table.name}: its table has no column {missing}; it has {sorted(schema)}.")
     filters = _window_filters(schema, table.event, created, window)
-    return replace(table, rows=table.rows.filter(*filters))
+    return table.narrowed(table.rows.filter(*filters))
 
 
 def visible_us(table: FeatureTable, *, created_cutoff: bool) -> pl.Expr:
@@ -208,6 +261,10 @@ def _window_filters(schema: pl.Schema, event: str, created: str, window: Window)
     if (event_from := window.event_from_us) is not None:
         filters.append(_after(schema, event, event_from - 1) | pl.col(event).is_null())
     return filters
+
+
+def _above(left: int | None, right: int | None, *, or_equal: bool = False) -> bool:
+    return left is not None and right is not None and (left > right or (or_equal and left == right))
 
 
 def _after(schema: pl.Schema, name: str, microseconds: int) -> pl.Expr:

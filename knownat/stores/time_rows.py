@@ -1,5 +1,6 @@
 """Rows of a table as the search needs them: entities, times and positions, without their values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,18 @@ import polars as pl
 
 from knownat.stores.full_ties import Flags, Groups
 from knownat.stores.inquiry import Entities, Int64s, Numbers, Ordered
+from knownat.stores.parquet_pieces import RowGroup
 from knownat.stores.picking import Positions, read_columns
-from knownat.stores.tables import CREATED_US, EVENT_US, POSITION, FeatureTable, Window, read_times
+from knownat.stores.tables import (
+    CREATED_US,
+    EVENT_US,
+    POSITION,
+    FeatureTable,
+    Window,
+    read_times,
+    read_times_of,
+    time_groups,
+)
 from knownat.stores.ties import are_winners
 from knownat.stores.timeline import Leading, Times, leading_rows
 
@@ -25,9 +36,27 @@ class TimeRows:
     @classmethod
     def read(cls, table: FeatureTable, window: Window, entities: Entities) -> "TimeRows":
         """Read a window; rows of entities that nobody asks about come along as nobody's."""
+        if (groups := time_groups(table, window)) is not None:
+            return cls._in_pieces(table, groups, window, entities)
         frame = read_times(table, window)
         codes = entities.codes_of(frame.select(table.keys), frame.height)
         return cls.of(frame, table, codes, created_cutoff=window.created_cutoff)
+
+    @classmethod
+    def _in_pieces(
+        cls, table: FeatureTable, groups: Sequence[RowGroup], window: Window, entities: Entities
+    ) -> "TimeRows":
+        most = sum(group.rows for group in groups)
+        codes, positions = np.empty(most, np.int32), np.empty(most, np.uint32)
+        event_us, created_us = np.empty(most, np.int64), np.empty(most, np.int64)
+        end = 0
+        for piece in read_times_of(table, groups, window):
+            part = slice(end, end := end + piece.height)
+            codes[part] = entities.codes_of(piece.select(table.keys), piece.height)
+            event_us[part], created_us[part] = piece[EVENT_US].to_numpy(), piece[CREATED_US].to_numpy()
+            positions[part] = piece[POSITION].to_numpy()
+        times = Times(codes[:end], event_us[:end], created_us[:end], window.created_cutoff)
+        return cls(table, times, positions[:end])
 
     @classmethod
     def of(

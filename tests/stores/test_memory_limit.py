@@ -1,6 +1,8 @@
 """A store's limit of memory: a table beyond it is read in slices, and answers as it would at once."""
 
 import logging
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,3 +50,9 @@ def test_a_table_beyond_the_limit_is_read_in_slices_and_answers_the_same(
 def test_a_limit_that_holds_nothing_is_refused() -> None:
     with pytest.raises(ValidationError, match="memory_limit_mb"):
         AsOfOfflineStoreConfig(memory_limit_mb=0)
+
+
+def test_the_store_loads_no_database_before_a_query_is_asked() -> None:
+    program = "import sys, knownat.stores.offline; print('duckdb' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
