@@ -108,7 +108,9 @@ def propose(text: CsvText, choices: Choices, entities: Mapping[str, KeyType]) ->
 
 def feature_name(column: str) -> str:
     """Spell a column's name as a feature's: lower case, words joined by one underscore."""
-    words = re.sub(r"[^0-9a-z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip()).lower())
+    # A capital begins a word, but not in a unit such as dB or kWh.
+    apart = re.sub(r"(?<=[a-z0-9]{2})(?=[A-Z])", "_", column.strip())
+    words = re.sub(r"[^0-9a-z]+", "_", apart.lower())
     name = words.strip("_")
     return f"n_{name}" if name[:1].isdigit() else name
 
@@ -183,8 +185,8 @@ class _Moments:
         if self.event.whole_days and self.known is None and choices.known_after is None:
             yield Question(
                 "--known-after",
-                f"'{roles.event_time}' holds days: how long after a day began was its value known? "
-                "1d at its end, 0s if before it began",
+                f"'{roles.event_time}' holds days: how long after a day began was its value known "
+                "(1d at its end, 0s if before it began)?",
                 "1d",
             )
 

@@ -207,7 +207,8 @@ def _show(added: "Added", *, online: bool, as_json: bool) -> None:
         print_json({**asdict(added), "online": online})
         return
     console = Console()
-    shown = Table("feature", "type", title=f"{added.view}: {added.rows:,} rows, private to {added.owner}")
+    console.print(f"{added.view}: {added.rows:,} rows, private to {added.owner}", soft_wrap=True)
+    shown = Table("feature", "type")
     for feature, kind in added.features.items():
         shown.add_row(feature, kind)
     console.print(shown)

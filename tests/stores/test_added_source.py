@@ -159,6 +159,9 @@ def test_names_are_spelt_as_features_are():
     }
     assert source.remarks[0] == "column 'Order Value (EUR)' is the feature 'order_value_eur'"
     assert feature_name("a__B") == "a_b"
+    assert [feature_name(each) for each in ("Max dB", "energy kWh", "orderID")] == [
+        "max_db", "energy_kwh", "order_id",
+    ]  # fmt: skip
 
 
 def test_two_columns_never_become_one_feature():
