@@ -1,42 +1,27 @@
 """From a window of the prediction log to a judgement and the page that explains it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from knownat.clock import Clock, from_us
-from knownat.contract.columns import as_numbers
 from knownat.contract.log_reader import read_predictions
-from knownat.contract.profile import Profile
 from knownat.contract.pseudonyms import Pseudonyms
-from knownat.contract.reference import SCORE, as_observed
-from knownat.contract.release import MODEL
-from knownat.contract.report_files import TRAINING_VALUES
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError, KnownatError
 from monitoring import pages
-from monitoring.blame import explain_change
 from monitoring.catalogue import Catalogue
 from monitoring.charting import draw_charts, draw_outcomes
-from monitoring.contest import judge_contest
-from monitoring.drift import DriftRules, measure_drift
-from monitoring.estimate import estimate_metrics
-from monitoring.faults import Seen, find_faults
-from monitoring.files import alone_in, replace_text, staged_beside
-from monitoring.importance import gain_shares
+from monitoring.files import alone_in, replace_text
 from monitoring.incidents import Incident, read_incidents
 from monitoring.jobs import Job, Marks, read_marks, write_marks
-from monitoring.performance import measure_performance, usual_metrics
-from monitoring.skew_report import SkewReport
+from monitoring.judgement import Told, profile_window, summarize
 from monitoring.source import Evidence, read_evidence
-from monitoring.summary import ColumnDrift, Estimate, Level, Summary
-from monitoring.verdict import judge
+from monitoring.summary import Level, Summary
 from monitoring.versions import read_changes
-from monitoring.views import statuses
 from monitoring.window_files import (
     OUTCOMES,
     PAGE,
@@ -46,6 +31,7 @@ from monitoring.window_files import (
     read_skew,
     read_summary,
     read_truth,
+    write_truth,
 )
 from monitoring.windows import Window
 
@@ -176,22 +162,13 @@ class _Run:
         except KnownatError as error:
             self.problems.append(f"skew was not compared: {error}")
             return
-        self._keep_truth(truth if report.unexpected else [])
+        judged = self.evidence.release.manifest.version
+        own = (table for table in truth if report.unexpected and table["version"][0].as_py() == judged)
+        write_truth(self.folder, next(own, None))
         replace_text(self.folder / SKEW, report.model_dump_json(indent=1))
         self._finish(Job.SKEW)
         # What is known of values now is news to the judgement.
         self.made_from.pop(Job.JUDGE, None)
-
-    def _keep_truth(self, truth: Sequence[pa.Table]) -> None:
-        """Keep what training would have seen of the judged version's rows, for the blame of a later look."""
-        judged, file = self.evidence.release.manifest.version, self.folder / TRAINING_VALUES
-        own = [table for table in truth if table["version"][0].as_py() == judged]
-        if own:
-            staged = staged_beside(file)
-            pq.write_table(own[0].drop(["version"]), staged, compression="zstd")
-            staged.replace(file)
-        else:
-            file.unlink(missing_ok=True)
 
     def _due(self, job: Job) -> bool:
         return self.made_from.get(job) != self.marks.of_job(job)
@@ -211,96 +188,6 @@ def write_page(workspace: Workspace, folder: Path, summary: Summary) -> None:
         catalogue=Catalogue.seen_from(workspace, folder),
     )
     replace_text(folder / PAGE, pages.page(summary, found))
-
-
-def profile_window(evidence: Evidence) -> Profile:
-    """Count what the window's predictions held into the buckets of the release that made them."""
-    layout = evidence.reference.profile.layout
-    return layout.count(as_observed(evidence.predictions, evidence.release.plan))
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of a window beside its log."""
-
-    skew: SkewReport | None = None
-    changes: Sequence[str] = ()
-    """What was changed or happened, in words."""
-    truth: pa.Table | None = None
-    """Model columns as training would have seen them, by ``prediction_id``."""
-
-
-def summarize(
-    evidence: Evidence, profile: Profile, window: Window, *, now: datetime, told: Told | None = None
-) -> Summary:
-    """Measure everything about a window and judge it; nothing is written."""
-    manifest, plan = evidence.release.manifest, evidence.release.plan
-    spec, schema = manifest.spec, manifest.feature_schema
-    seen = Seen(schema, plan, evidence.reference, profile, window, spec.monitoring)
-    faults = find_faults(seen)
-    rules = DriftRules.of(spec.monitoring, columns=len(schema.columns))
-    shares = gain_shares(evidence.release.read_bytes(MODEL), columns=len(schema.columns))
-    features = [_drift(seen, name, rules, share) for name, share in zip(schema.names, shares, strict=True)]
-    score = _drift(seen, SCORE.name, DriftRules.of(spec.monitoring, columns=1), 0.0)
-    performance = measure_performance(
-        manifest,
-        evidence.predictions,
-        evidence.labels,
-        now=now,
-        usual=usual_metrics(spec, evidence.holdout, window),
-    ).model_copy(
-        update={
-            "estimates": _estimates(evidence, window),
-            "comparisons": tuple(judge_contest(spec, c, evidence.labels, now=now) for c in evidence.contests),
-        }
-    )
-    headline = next((m for m in performance.metrics if m.metric == spec.metric), None)
-    summary = Summary(
-        model=spec.name,
-        version=manifest.version,
-        description=spec.description,
-        owner=spec.owner,
-        runbook=spec.runbook,
-        task=spec.task,
-        metric=spec.metric,
-        start=window.start,
-        end=window.end,
-        judged_at=now,
-        rows=evidence.predictions.num_rows,
-        degraded=sum(evidence.predictions["degraded"].to_pylist()),
-        other_rows=dict(evidence.other_rows),
-        baseline_rows=evidence.reference.profile.rows,
-        verdict=judge(faults=faults, score=score, performance=performance, headline=headline),
-        faults=tuple(faults),
-        score=score,
-        features=tuple(sorted(features, key=lambda f: (-f.importance, f.column))),
-        views=tuple(statuses(plan, evidence.reference.profile, profile)),
-        performance=performance,
-    )
-    known = told or Told()
-    blame = explain_change(
-        evidence, summary, now=now, skew=known.skew, truth=known.truth, changes=known.changes
-    )
-    return summary.model_copy(update={"blame": blame})
-
-
-def _estimates(evidence: Evidence, window: Window) -> tuple[Estimate, ...]:
-    spec = evidence.release.manifest.spec
-    if spec.task != "binary":
-        return ()
-    scores = as_numbers(SCORE.name, evidence.predictions[SCORE.name])
-    before = () if evidence.before is None else (evidence.before,)
-    return estimate_metrics(spec, scores, (evidence.holdout, *before), window)
-
-
-def _drift(seen: Seen, name: str, rules: DriftRules, importance: float) -> ColumnDrift:
-    return measure_drift(
-        seen.reference.profile.columns[name],
-        seen.profile.columns[name],
-        rules,
-        importance=importance,
-        past=seen.past(name),
-    )
 
 
 def _readable_incidents(workspace: Workspace) -> list[Incident]:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from knownat.contract.report_files import TRAINING_VALUES
+from monitoring.files import staged_beside
 from monitoring.skew_report import SkewReport
 from monitoring.summary import Summary
 
@@ -48,3 +49,15 @@ def read_truth(folder: Path) -> pa.Table | None:
         return pq.read_table(folder / TRAINING_VALUES)
     except (OSError, pa.ArrowException):
         return None
+
+
+def write_truth(folder: Path, truth: pa.Table | None) -> None:
+    """Keep what training would have seen of the judged version's rows, for the blame of a later look."""
+    file = folder / TRAINING_VALUES
+    if truth is None:
+        file.unlink(missing_ok=True)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = staged_beside(file)
+    pq.write_table(truth.drop(["version"]), staged, compression="zstd")
+    staged.replace(file)

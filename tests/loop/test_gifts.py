@@ -24,7 +24,7 @@ from knownat.stores.history import historical_frame
 from knownat.stores.materialization import materialize
 from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo, open_repo
-from monitoring.pipeline import profile_window, summarize
+from monitoring.judgement import profile_window, summarize
 from monitoring.skew import replay
 from monitoring.source import read_evidence
 from monitoring.summary import PerformanceStatus

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from knownat.contract.workspace import Workspace
-from monitoring.pipeline import profile_window, summarize
+from monitoring.judgement import profile_window, summarize
 from monitoring.source import read_evidence
 from monitoring.summary import MetricChange, Summary
 from monitoring.windows import Window

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from knownat.contract.prediction_log import LABEL_SCHEMA
 from knownat.contract.reference import read_reference
-from monitoring.pipeline import profile_window, summarize
+from monitoring.judgement import profile_window, summarize
 from monitoring.source import Evidence, read_sample
 from monitoring.summary import Summary
 from monitoring.windows import Window

@@ -8,8 +8,8 @@ from knownat.contract.workspace import Workspace
 from monitoring.catalogue import Catalogue
 from monitoring.causes import Cause
 from monitoring.charts import draw_buckets, draw_trend
+from monitoring.judgement import profile_window, summarize
 from monitoring.pages import Entry, Found, ModelPage, model_page, overview, page
-from monitoring.pipeline import profile_window, summarize
 from monitoring.skew_report import ColumnSkew, Example, SkewReport
 from monitoring.source import read_evidence
 from monitoring.summary import Bucket, Level, Summary

@@ -4,7 +4,7 @@ import pytest
 
 from knownat.contract.verdict import FaultSeen
 from monitoring.causes import Cause
-from monitoring.pipeline import profile_window, summarize
+from monitoring.judgement import profile_window, summarize
 from monitoring.skew_report import ColumnSkew, SkewReport
 from monitoring.source import read_evidence
 from monitoring.summary import Fault, FaultKind, Level, Summary
