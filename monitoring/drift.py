@@ -70,8 +70,6 @@ def measure_drift(
         chance = noise_floor(before, now, columns=rules.columns)
         threshold = max(rules.effect, chance, usual_shift(before, now, past))
         score = psi(before, now)
-    used = (before + now) > 0
-    shares = [counts / counts.sum() if counts.sum() else counts * 0.0 for counts in (before, now)]
     return ColumnDrift(
         column=reference.held.grid.name,
         kind="category" if isinstance(reference.held, HeldNames) else "numeric",
@@ -84,11 +82,17 @@ def measure_drift(
         moved=describe_move(reference, window),
         nulls_baseline=_null_share(reference),
         nulls_window=None if note and not window.values else _null_share(window),
-        buckets=tuple(
-            Bucket(label=label, baseline=float(old), window=float(new))
-            for label, old, new, keep in zip(buckets.labels, *shares, used, strict=True)
-            if keep
-        ),
+        buckets=_shown(buckets, before, now),
+    )
+
+
+def _shown(buckets: Buckets, before: Counts, now: Counts) -> tuple[Bucket, ...]:
+    """Lay out the shares of both sides in every bucket that either has rows in."""
+    shares = [counts / counts.sum() if counts.sum() else counts * 0.0 for counts in (before, now)]
+    return tuple(
+        Bucket(label=label, baseline=float(old), window=float(new))
+        for label, old, new in zip(buckets.labels, *shares, strict=True)
+        if old or new
     )
 
 

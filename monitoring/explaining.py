@@ -1,6 +1,6 @@
 """Compare logged predictions with what training would have seen, and name every cause: the job."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -89,18 +89,12 @@ def _explain_version(
     keep: Keep,
 ) -> SkewReport:
     plan = scorer.plan
-    known = ["event_timestamp", *plan.request_keys]
-    questions = predictions.select(["event_timestamp", *(f"key__{name}" for name in plan.request_keys)])
-    truth = replay_frame(repo, questions.rename_columns(known), plan, known_at="event_timestamp")
-    open_view = view_opener(repo, plan.feature_service)
-    said = None if steps is None else _last_before(_microseconds(predictions["event_timestamp"]), steps)
     named: Named = {}
     offline: dict[str, Sequence[object]] = {}
-    for view in plan.views:
-        progress(view.name)
-        case = _case(view, predictions, truth, open_view(view), said)
-        named |= {view.column(name): causes for name, causes in explain(case).items()}
-        offline |= {view.column(f.name): case.truth.values[f.name].to_list() for f in view.features}
+    for case in _cases(repo, plan, predictions, steps):
+        progress(case.view.name)
+        named |= {case.view.column(name): causes for name, causes in explain(case).items()}
+        offline |= {case.view.column(f.name): case.truth.values[f.name].to_list() for f in case.view.features}
     progress("on-demand features")
     inputs = _request_inputs(plan, predictions)
     made = scorer.columns(offline, inputs)
@@ -132,6 +126,19 @@ def _as_trained(predictions: pa.Table, scorer: Scorer, made: Mapping[str, Sequen
     columns = {name: pa.array(made[name], from_pandas=True) for name in scorer.schema.names}
     told = ("prediction_id", "event_timestamp", "version")
     return pa.table({name: predictions[name] for name in told} | columns)
+
+
+def _cases(
+    repo: Repo, plan: ReadPlan, predictions: pa.Table, steps: Sequence[datetime] | None
+) -> Iterator[ViewCase]:
+    """Find what training would have seen of every view, and lay it beside what was served."""
+    known = ["event_timestamp", *plan.request_keys]
+    questions = predictions.select(["event_timestamp", *(f"key__{name}" for name in plan.request_keys)])
+    truth = replay_frame(repo, questions.rename_columns(known), plan, known_at="event_timestamp")
+    open_view = view_opener(repo, plan.feature_service)
+    said = None if steps is None else _last_before(_microseconds(predictions["event_timestamp"]), steps)
+    for view in plan.views:
+        yield _case(view, predictions, truth, open_view(view), said)
 
 
 def _case(
