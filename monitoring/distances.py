@@ -49,8 +49,25 @@ def wasserstein(before: HeldNumbers, now: HeldNumbers) -> float | None:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         # Where the lines cross, the two triangles between them.
         mean = np.where(crosses, (a**2 + b**2) / (2 * (a + b)), (a + b) / 2)
-        moved = float(np.sum(mean * np.diff(at))) / max(before.grid.scale, _SMALLEST_SCALE)
+        moved = float(np.sum(mean * np.diff(at))) / scale_of(before)
     return moved if np.isfinite(moved) else None
+
+
+def mean_of(held: HeldNumbers) -> float:
+    """Return the mean of mass that is spread evenly within its buckets; NaN without a finite value.
+
+    No two distributions are nearer to one another (Wasserstein-1) than their means.
+    """
+    if not held.finite:
+        return float("nan")
+    pieces = held.segments()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum((pieces.left / 2 + pieces.right / 2) * (pieces.rows / pieces.rows.sum())))
+
+
+def scale_of(held: HeldNumbers) -> float:
+    """Return what a distance from this reference is measured in."""
+    return max(held.grid.scale, _SMALLEST_SCALE)
 
 
 def jensen_shannon(before: HeldNames, now: HeldNames) -> float | None:

@@ -10,7 +10,7 @@ from knownat.contract.buckets import Buckets
 from knownat.contract.columns import Numbers
 from knownat.contract.held import Counts, HeldNames, HeldNumbers
 from knownat.contract.profile import ColumnProfile
-from monitoring.distances import wasserstein
+from monitoring.distances import mean_of, scale_of, wasserstein
 from monitoring.usual import Past
 
 _SHARES = np.arange(1, 20) / 20
@@ -79,13 +79,19 @@ def swapped_pairs(columns: Mapping[str, Pair]) -> Iterator[tuple[str, str]]:
         for name, (before, now) in columns.items()
         if (own := wasserstein(before, now)) is not None and own > _APART + _near(now)
     ]
+    middles = {name: tuple(mean_of(side) for side in columns[name]) for name in moved}
+
+    def holds(shown: str, wanted: str, near: float) -> bool:
+        """Whether one column now holds what another used to; most pairs' means alone are too far apart."""
+        before, now = columns[wanted][0], columns[shown][1]
+        if abs(middles[shown][1] - middles[wanted][0]) / scale_of(before) >= near:
+            return False
+        found = wasserstein(before, now)
+        return found is not None and found < near
+
     for one, two in combinations(moved, 2):
-        crossed = (
-            wasserstein(columns[one][0], columns[two][1]),
-            wasserstein(columns[two][0], columns[one][1]),
-        )
         near = max(_near(columns[one][1]), _near(columns[two][1]))
-        if all(found is not None and found < near for found in crossed):
+        if holds(one, two, near) and holds(two, one, near):
             yield one, two
 
 

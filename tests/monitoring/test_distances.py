@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knownat.contract.schema import Column
-from monitoring.distances import jensen_shannon, psi, psi_of_each, wasserstein
+from monitoring.distances import jensen_shannon, mean_of, psi, psi_of_each, scale_of, wasserstein
 from tests.monitoring.seen import profiles
 
 pytestmark = pytest.mark.xdist_group("evidently")
@@ -149,3 +149,15 @@ def test_psi_of_known_shares():
     before, now = np.array([500_000, 500_000]), np.array([800_000, 200_000])
 
     assert psi(before, now) == pytest.approx(0.3 * np.log(1.6) - 0.3 * np.log(0.4), abs=0.003)
+
+
+few = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
+
+
+@given(few, few)
+def test_no_two_sides_are_nearer_than_their_means(before, now):
+    reference, window = held(NUMBER, np.array(before), np.array(now))
+
+    apart = abs(mean_of(reference) - mean_of(window)) / scale_of(reference)
+
+    assert wasserstein(reference, window) >= apart * (1 - 1e-9) - 1e-9
