@@ -5,7 +5,7 @@ STAMP := .venv/.synced
 # Servers that are only measured beside ours, in an environment of their own: never in the product's lock.
 PEERS_STAMP := .venv-peers/.synced
 # All of pyproject's extras but Spark, whose 430 MB are pinned apart and installed by `make spark`.
-EXTRAS := features training serving monitoring redis postgres tuning examples dev
+EXTRAS := features training serving monitoring postgres tuning examples dev
 
 # A benchmark is a module that runs; the others are its parts.
 BENCHMARKS := $(filter-out table contenders,$(basename $(notdir $(shell grep -l __main__ tests/benchmarks/*.py))))

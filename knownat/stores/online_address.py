@@ -96,7 +96,7 @@ def open_rows(address: OnlineAddress, *, create: bool = False) -> RowStore:
     StoreUnavailable
         If an embedded store is not there and ``create`` is False, or its folder cannot be opened.
     ConfigError
-        If the address names no Redis, or the client for it is not installed.
+        If the address names no Redis.
     """
     if isinstance(address, LmdbAddress):
         from knownat.stores.lmdb_rows import open_lmdb
@@ -108,12 +108,9 @@ def open_rows(address: OnlineAddress, *, create: bool = False) -> RowStore:
                 "correct online_store.path."
             )
         return open_lmdb(address.path, map_bytes=address.map_bytes, most_map_bytes=address.most_map_bytes)
-    # An embedded installation has no Redis client.
-    try:
-        from knownat.stores.redis_address import redis_url
-        from knownat.stores.redis_rows import RedisRows
-    except ModuleNotFoundError as error:
-        raise ConfigError("online_store", [f"{error}; install the extra `redis`"]) from error
+    from knownat.stores.redis_address import redis_url
+    from knownat.stores.redis_rows import RedisRows
+
     return RedisRows(
         redis_url(address.connection_string),
         socket_seconds=address.socket_seconds,

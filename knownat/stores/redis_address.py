@@ -20,6 +20,7 @@ _IN_URL = frozenset(
         "client_name",
     }
 )
+_CERT_CHECKS = ("required", "optional", "none")
 # What the store decides itself: it never retries, speaks one protocol, and has its own time limits.
 _OURS = frozenset(
     {"socket_timeout", "socket_connect_timeout", "retry", "retry_on_timeout", "health_check_interval"}
@@ -87,7 +88,12 @@ def _checked_url(url: str) -> str:
         host, _ = split.hostname, split.port
     except ValueError as error:
         raise _wrong([f"has no usable host and port: {error}"]) from error
-    problems = _option_problems(dict(parse_qsl(split.query)), known={"db", "username", "password"})
+    options = dict(parse_qsl(split.query))
+    problems = _option_problems(options, known={"db", "username", "password"})
+    if not options.get("db", "0").isdigit():
+        problems.append(f"has '{options['db']}' for the number of a database")
+    if (check := options.get("ssl_cert_reqs", "required")) not in _CERT_CHECKS:
+        problems.append(f"has '{check}' for ssl_cert_reqs; it is one of {list(_CERT_CHECKS)}")
     if split.scheme == "unix" and not split.path:
         problems.append("names no socket's path")
     if split.scheme != "unix" and not host:

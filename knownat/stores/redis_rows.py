@@ -8,16 +8,14 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 
 from knownat.stores.codec import BIAS, RowSchema
-from knownat.stores.redis_wire import RedisWire, ServerError, pack
+from knownat.stores.redis_login import RedisLogin
+from knownat.stores.redis_pipe import RedisPipe
+from knownat.stores.redis_wire import RedisWire
+from knownat.stores.resp import ServerError, pack
 from knownat.stores.row_keys import ViewName, project_prefix
 from knownat.stores.rows import Stored
 
@@ -77,6 +75,9 @@ class _Script:
         count = b"%d" % len(keys)
         return pack(b"EVALSHA", self.digest, count, keys=keys, prefix=prefix, values=values)
 
+    def tell(self, prefix: bytes, keys: Sequence[bytes]) -> bytes:
+        return pack(b"EVAL", self.text, b"%d" % len(keys), keys=keys, prefix=prefix)
+
 
 _WRITER, _READER = _Script(_WRITE), _Script(_READ)
 
@@ -94,18 +95,15 @@ class RedisRows:
         read_deadline_seconds: float = 0.1,
         write_deadline_seconds: float = 10.0,
     ) -> None:
-        self._read = RedisWire(url, socket_seconds=socket_seconds, deadline_seconds=read_deadline_seconds)
+        self._login = login = RedisLogin.at(url)
+        self._read = RedisWire(login, socket_seconds=socket_seconds, deadline_seconds=read_deadline_seconds)
         # One script of 256 wide rows may take longer than a reader would wait.
         self._write = RedisWire(
-            url, socket_seconds=write_deadline_seconds, deadline_seconds=write_deadline_seconds
+            login, socket_seconds=write_deadline_seconds, deadline_seconds=write_deadline_seconds
         )
+        self._socket_seconds = socket_seconds
         self._deadline = read_deadline_seconds
-        self._url = url
-        self._async_options: dict[str, Any] = {
-            "socket_timeout": socket_seconds,
-            "socket_connect_timeout": socket_seconds,
-        }
-        self._async: Any = None
+        self._pipe: RedisPipe | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -123,39 +121,32 @@ class RedisRows:
         """Do as :meth:`read` does, on an event loop; use a store on one loop at a time."""
         if not keys:
             return []
-        named = [_ROWS + key for key in keys]
+        count = len(keys)
         try:
-            async with asyncio.timeout(self._deadline):
-                try:
-                    return await self._asked_async(named)
-                except redis.ConnectionError:
-                    # An idle connection that Redis closed says nothing about Redis now.
-                    return await self._asked_async(named)
-        except (redis.RedisError, OSError, ValueError) as error:
+            if count <= _FEW:
+                # So short an answer comes at once, if it comes.
+                seconds = min(self._socket_seconds, self._deadline)
+                answer = await self._piped().ask(pack(b"MGET", keys=keys, prefix=_ROWS), seconds)
+            else:
+                answer = await self._asked_async(_READER, keys)
+        except OSError as error:
             raise self._read.unavailable(error) from error
+        self._read.check([answer])
+        return self._few(answer, count) if count <= _FEW else self._many(answer, count)
 
-    async def _asked_async(self, named: Sequence[bytes]) -> list[bytes | None]:
-        ask, count = self._client().execute_command, len(named)
-        if count <= _FEW:
-            return self._few(await ask("MGET", *named), count)
-        try:
-            return self._many(await ask("EVALSHA", _READER.digest, count, *named), count)
-        except redis.exceptions.NoScriptError:
-            return self._many(await ask("EVAL", _READ, count, *named), count)
+    async def _asked_async(self, script: _Script, keys: Sequence[bytes]) -> object:
+        answer = await self._piped().ask(script.call(_ROWS, keys), self._deadline)
+        if isinstance(answer, ServerError) and answer.code == "NOSCRIPT":
+            answer = await self._piped().ask(script.tell(_ROWS, keys), self._deadline)
+        return answer
 
-    def _client(self) -> Any:
+    def _piped(self) -> RedisPipe:
         loop = asyncio.get_running_loop()
-        # The connections of a loop that has ended can not be used, nor closed, on another.
-        if self._async is None or self._loop is not loop:
+        # The connection of a loop that has ended can not be used, nor closed, on another.
+        if self._pipe is None or self._loop is not loop:
             self._loop = loop
-            self._async = redis.asyncio.Redis.from_url(
-                self._url,
-                protocol=2,
-                driver_info=None,
-                retry=AsyncRetry(NoBackoff(), 0),
-                **self._async_options,
-            )
-        return self._async
+            self._pipe = RedisPipe(self._login, connect_seconds=self._socket_seconds)
+        return self._pipe
 
     def _few(self, answer: object, count: int) -> list[bytes | None]:
         if isinstance(answer, list) and len(answer) == count:
@@ -300,7 +291,7 @@ class RedisRows:
         self._write.close()
 
     async def close_async(self) -> None:
-        """Close the connections of the event loop."""
-        client, self._async = self._async, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+        """Close the connection of the event loop."""
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None and self._loop is asyncio.get_running_loop():
+            pipe.close()
