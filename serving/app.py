@@ -1,7 +1,7 @@
 """The HTTP face of the scorer: a factory that takes its collaborators and opens nothing itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,15 +14,18 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 
 from knownat.clock import Clock
 from serving.access import Access
 from serving.admin import AdminRoutes, create_admin_app
 from serving.bodies import MAX_BODY_BYTES, Bodies
+from serving.door import Door
 from serving.errors import ApiError
 from serving.health import Drain, Readiness
 from serving.insight import Folders, Insight
+from serving.keys import Scope
 from serving.lanes import Lane
 from serving.metrics import Metrics
 from serving.models import ServedModels
@@ -32,7 +35,7 @@ from serving.openapi import (
     answers,
     describe,
 )
-from serving.predict_route import PredictRoute
+from serving.predict_route import ROUTE, PredictRoute, seconds_for
 from serving.prediction_ids import PredictionIds
 from serving.prediction_log import LogBook
 from serving.predictions import Answering
@@ -40,6 +43,7 @@ from serving.pressure import Pressure
 from serving.push_route import PUSH_BODY, SOURCE, PushAnswer, PushedRows, PushRoute
 from serving.pushes import Pushes, no_pushes
 from serving.responses import error_response
+from serving.rounds import Rounds
 from serving.routes import HealthRoutes, Routes, Upkeep
 from serving.shadows import Shadows
 
@@ -76,14 +80,24 @@ class Parts:
 class ScorerApp(FastAPI):
     """A FastAPI app whose predictions do not pass through its stack, only through its description."""
 
-    def __init__(self, predict: ASGIApp, explain: ASGIApp, *, keyed: bool, **settings: Any) -> None:
+    def __init__(
+        self,
+        predict: PredictRoute,
+        explain: ASGIApp,
+        *,
+        guarded: Callable[[ASGIApp], ASGIApp],
+        keyed: bool,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
-        self._predict, self._explain, self._keyed = predict, explain, keyed
+        self._predict, self._explain, self._keyed = guarded(predict), guarded(explain), keyed
+        self.rounds = Rounds(predict, guarded)
+        """What a server may gather predictions with that come together."""
         # Here for what the router says of it: another method is 405.
         for path in ("/v1/models/{model}/predict", "/v1/models/{model}/versions/{version}/predict"):
-            self.router.routes.append(Route(path, predict, methods=["POST"]))
+            self.router.routes.append(Route(path, self._predict, methods=["POST"]))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/predict"):
             # Only a parameter can ask for more than a prediction.
@@ -98,7 +112,7 @@ class ScorerApp(FastAPI):
         return self.openapi_schema
 
 
-def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
+def create_apps(parts: Parts) -> tuple[ScorerApp, Starlette]:
     """Build the public app and the admin port's; the public one watches the deployment while it runs."""
     limits = parts.limits
     scoring = Lane("score", deadline=limits.score_seconds)
@@ -113,16 +127,18 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
         parts.pushes, parts.access, parts.clock, bodies, metrics, parts.pressure, writing=pushing
     )
     health = HealthRoutes(parts.clock, Readiness(parts.models, parts.book, parts.drain))
-    predict = PredictRoute(
+    door = Door(
+        route=ROUTE,
+        scope=Scope.PREDICT,
+        seconds=seconds_for,
         models=parts.models,
         access=parts.access,
-        answering=answering,
-        scoring=scoring,
-        shadows=shadows,
+        clock=parts.clock,
         metrics=metrics,
         pressure=parts.pressure,
         bodies=bodies,
     )
+    predict = PredictRoute(door, answering, scoring, shadows)
     insight = Insight.beside(predict, parts.book, parts.folders)
     routes = Routes(parts.access, parts.book, parts.ids, parts.clock, metrics, bodies)
     upkeep = Upkeep(parts.models, parts.access, bodies, parts.book)
@@ -144,8 +160,9 @@ def create_apps(parts: Parts) -> tuple[FastAPI, Starlette]:
 
     # The pages of /docs load scripts from elsewhere; /openapi.json needs nothing.
     app = ScorerApp(
-        ServerErrorMiddleware(predict, handler=routes.refuse),
-        ServerErrorMiddleware(insight.explain, handler=routes.refuse),
+        predict,
+        insight.explain,
+        guarded=lambda route: ServerErrorMiddleware(route, handler=routes.refuse),
         keyed=parts.access.keyed,
         title="knownat scorer",
         version=version("knownat"),

@@ -5,7 +5,6 @@ it waits on another thread.
 """
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,22 +15,16 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from knownat.contract.prediction_log import Role
-from knownat.errors import KnownatError, TransformFailed
+from knownat.errors import KnownatError
 from knownat.scoring.contributions import Explained
-from serving.access import Access
-from serving.bodies import Bodies, ClientGone
 from serving.decoding import OneQuestion
-from serving.errors import ApiError, BadRequest, DeadlineExceeded, UnknownPath
+from serving.door import Asked, Door
+from serving.errors import ApiError, BadRequest, DeadlineExceeded
 from serving.explaining import MAX_EXPLAINED_ROWS, Explaining
-from serving.keys import Scope
 from serving.lanes import Claim, LaneFailed, LaneLate
-from serving.metrics import Metrics
-from serving.models import ServedModels
-from serving.predict_route import PATH, not_transformed, refuse_after_sunset, scoring_failed
+from serving.predict_route import unanswered
 from serving.predictions import Answering, ManyAnswered, Moment, count, encode
-from serving.pressure import Pressure
 from serving.questions import Question
-from serving.responses import JSON_HEADER, send_error
 from serving.served import ServedModel
 
 ROUTE = "explain"
@@ -43,63 +36,36 @@ class ExplainRoute:
     """An ASGI app: explains where it is asked to, else hands the request on unread."""
 
     predict: ASGIApp
-    models: ServedModels
-    access: Access
+    door: Door
     answering: Answering
     explaining: Explaining
-    metrics: Metrics
-    pressure: Pressure
-    bodies: Bodies
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer one row or a few; each answered row is in the prediction log, or counted as dropped."""
-        started_ns = time.perf_counter_ns()
-        name = ""
         try:
-            if not _wanted(scope["query_string"]):
-                await self.predict(scope, receive, send)
-                return
-            if (path := PATH.fullmatch(scope["path"])) is None:
-                raise UnknownPath("There is no such path.")
-            self.pressure.relieve(scope)
-            self.access.admit(scope["headers"], Scope.EXPLAIN)
-            name, version = path.groups()
-            lineup = self.models.get(name)
-            body = await self.bodies.receive(scope["headers"], receive)
-            model = lineup.champion if version is None else lineup.version(version)
-            asked = model.decoder.decode(body)
-            question = asked.together(model.plan) if isinstance(asked, OneQuestion) else asked
-            _refuse_many(question)
-            model, role = lineup.choose(question) if version is None else (model, Role.PINNED)
-            now_us = self.answering.clock.now_us()
-            refuse_after_sunset(model, lineup, now_us)
-            deadline_ns = time.perf_counter_ns() + int(self.explaining.seconds * 1e9)
-            content = await self._answer(
-                model, role, question, Moment(now_us, started_ns, deadline_ns, Claim())
-            )
+            wanted = _wanted(scope["query_string"])
         except ApiError as error:
-            self.metrics.observe_request(ROUTE, name, error.status)
-            await send_error(send, error)
+            await self.door.refuse(send, "", error)
             return
-        except ClientGone:
-            self.metrics.observe_request(ROUTE, name, 499)
-            return
-        self.metrics.observe_request(ROUTE, name, 200)
-        headers = [JSON_HEADER, (b"content-length", b"%d" % len(content)), *model.sunset_headers]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        if wanted:
+            await self.door.serve(scope, receive, send, self._answer)
+        else:
+            await self.predict(scope, receive, send)
 
-    async def _answer(self, model: ServedModel, role: Role, question: Question, moment: Moment) -> bytes:
+    async def _answer(self, asked: Asked) -> bytes:
+        _, model, role, question, moment = asked
+        many = question.together(model.plan) if isinstance(question, OneQuestion) else question
+        _refuse_many(many)
         try:
+            claim = Claim()
+            claimed = moment._replace(claim=claim)
             answer, content = await self.explaining.run(
-                lambda: self._explain(model, role, question, moment), claim=moment.claim
+                lambda: self._explain(model, role, many, claimed), claim=claim
             )
         except LaneLate as error:
             raise DeadlineExceeded(f"'{model.name}' could not be explained in time. Ask again.") from error
-        except TransformFailed as error:
-            raise not_transformed(model, error) from error
         except (KnownatError, LaneFailed) as error:
-            raise scoring_failed(model, error) from error
+            raise unanswered(model, error) from error
         count(model, answer, moment.now_us)
         return content
 

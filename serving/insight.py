@@ -1,17 +1,18 @@
 """What lets people see into a model and talk back: explanations, feedback and the preview page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from serving.explain_route import ExplainRoute
+from serving.explain_route import ROUTE, ExplainRoute
 from serving.explaining import Explaining
 from serving.feedback import Feedback
 from serving.feedback_route import FeedbackRoute
 from serving.forms import FormAnswer, Forms
+from serving.keys import Scope
 from serving.lanes import Lane
 from serving.openapi import FEEDBACK_BODY, FeedbackAnswer, answers
 from serving.predict_route import PredictRoute
@@ -45,29 +46,26 @@ class Insight:
     @classmethod
     def beside(cls, predict: PredictRoute, book: LogBook, folders: Folders | None = None) -> Self:
         """Make the routes from what the predictions' route stands on."""
-        folders = folders or Folders.beside(book.root)
+        folders, door = folders or Folders.beside(book.root), predict.door
+        explaining = Explaining(folders.releases)
         explain = ExplainRoute(
             predict=predict,
-            models=predict.models,
-            access=predict.access,
+            door=replace(
+                door, route=ROUTE, scope=Scope.EXPLAIN, seconds=lambda _model, _question: explaining.seconds
+            ),
             answering=predict.answering,
-            explaining=Explaining(folders.releases),
-            metrics=predict.metrics,
-            pressure=predict.pressure,
-            bodies=predict.bodies,
+            explaining=explaining,
         )
-        ids, clock = predict.answering.ids, predict.answering.clock
+        ids, clock = predict.answering.ids, door.clock
         feedback = FeedbackRoute(
-            access=predict.access,
-            feedback=Feedback(folders.feedback, book.root, folders.releases, predict.models, ids),
+            access=door.access,
+            feedback=Feedback(folders.feedback, book.root, folders.releases, door.models, ids),
             clock=clock,
-            metrics=predict.metrics,
-            bodies=predict.bodies,
+            metrics=door.metrics,
+            bodies=door.bodies,
             lane=Lane("feedback", deadline=_FEEDBACK_SECONDS),
         )
-        previews = PreviewRoutes(
-            predict.models, predict.access, predict.metrics, explain.explaining, Forms(folders.releases)
-        )
+        previews = PreviewRoutes(door.models, door.access, door.metrics, explaining, Forms(folders.releases))
         return cls(explain, feedback, previews)
 
     def add_to(self, app: FastAPI) -> None:

@@ -58,6 +58,21 @@ class ManyAnswered:
     elapsed_us: int
 
 
+class ScoredOne(NamedTuple):
+    """One row's score, and what is to be logged, counted and answered of it."""
+
+    model: ServedModel
+    request_id: str
+    prediction_id: str
+    row: OneRow
+    score: float
+    shares: Sequence[float]
+    degraded: bool
+    now_us: int
+    elapsed_us: int
+    logged: list[object]
+
+
 @dataclass(frozen=True)
 class Answering:
     """Makes answers; when one returns, its rows are in the journal or counted as dropped."""
@@ -75,10 +90,24 @@ class Answering:
         KnownatError
             If the release cannot score the row.
         """
+        scored = self.score(model, role, question, row, moment)
+        model.log.append_one(scored.logged)
+        return content_of(scored)
+
+    def score(
+        self, model: ServedModel, role: Role, question: OneQuestion, row: OneRow, moment: Moment
+    ) -> ScoredOne:
+        """Score one row; before it is answered, what is to be logged must be.
+
+        Raises
+        ------
+        KnownatError
+            If the release cannot score the row.
+        """
         now_us = moment.now_us
         inputs = model.inputs_at(question.inputs, now_us)
-        scored = model.scorer.score_one(row.values, inputs)
-        scores = scored.scores
+        found = model.scorer.score_one(row.values, inputs)
+        scores = found.scores
         # Of a multiclass model the score is the share of the likeliest class.
         score, shares = (scores[0], ()) if len(scores) == 1 else (max(scores), scores)
         prediction_id = self.ids.issue_one(model.name)
@@ -90,15 +119,21 @@ class Answering:
             keys=question.keys.values(),
             inputs=inputs,
             row=row,
-            made=scored.made,
+            made=found.made,
             shares=shares,
         )
-        model.log.append_one(logged)
-        model.tally.add(now_us, row.event_us, row.status, degraded=degraded)
-        model.tally.observe(elapsed_us)
-        views = _views(model, row.event_us, row.status, now_us)
-        answer = _prediction(prediction_id, score, degraded, views, shares)
-        return _document(model, question.request_id, [answer])
+        return ScoredOne(
+            model,
+            question.request_id,
+            prediction_id,
+            row,
+            score,
+            shares,
+            degraded,
+            now_us,
+            elapsed_us,
+            logged,
+        )
 
     def many(
         self, model: ServedModel, role: Role, question: Question, read: ReadResult, moment: Moment
@@ -136,6 +171,16 @@ class Answering:
         by_row = zip(answered.ids, scores, degraded, views, shares or [()] * rows, strict=True)
         predictions = list(starmap(_prediction, by_row))
         return ManyAnswered(_document(model, question.request_id, predictions), read, degraded, elapsed_us)
+
+
+def content_of(scored: ScoredOne) -> bytes:
+    """Count one row that was logged, and lay out its answer."""
+    model, row, now_us = scored.model, scored.row, scored.now_us
+    model.tally.add(now_us, row.event_us, row.status, degraded=scored.degraded)
+    model.tally.observe(scored.elapsed_us)
+    views = _views(model, row.event_us, row.status, now_us)
+    answer = _prediction(scored.prediction_id, scored.score, scored.degraded, views, scored.shares)
+    return _document(model, scored.request_id, [answer])
 
 
 def count(model: ServedModel, answer: ManyAnswered, now_us: int) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from knownat.contract.read_plan import FeatureReader, ReadPlan, ReadResult, Status
 from knownat.errors import KnownatError, RowsNotConserved, StoreUnavailable
-from knownat.stores.packed_read import OneRow, PackedReader
+from knownat.stores.packed_read import JointRead, OneRow, PackedReader
 from serving.lanes import Lane, LaneFailed
 
 T = TypeVar("T")
@@ -36,6 +36,33 @@ class Features(Protocol):
         """Whether :meth:`many` may wait for another process; if not, few rows may be read on the loop."""
         ...
 
+    @property
+    def joins(self) -> bool:
+        """Whether several questions may be read together, without a task or a thread."""
+        ...
+
+    def together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | ReadFailed], None],
+    ) -> None:
+        """Read a row for each question, where :attr:`joins`, and hand on what the store gave, in time.
+
+        Where it does not wait for another process, it is handed on at once.
+        """
+        ...
+
+    def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
+        """Decode one row of those; None where it must be read by :meth:`one` to tell what it means.
+
+        Raises
+        ------
+        ReadFailed
+            If it cannot be trusted, or the store has lost everybody's rows.
+        """
+        ...
+
     async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
         """Read one row, ttl measured at ``now_us``, in at most so many seconds.
 
@@ -59,6 +86,8 @@ class Features(Protocol):
 
 class PackedFeatures:
     """Packed rows: read in place where they are mapped into memory, awaited where they are a server's."""
+
+    joins = True
 
     def __init__(self, reader: PackedReader) -> None:
         self._reader = reader
@@ -84,6 +113,29 @@ class PackedFeatures:
         except (KnownatError, OSError) as error:
             raise _failed(error) from error
 
+    def together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | ReadFailed], None],
+    ) -> None:
+        """Read a row for each question."""
+        self._reader.read_together(
+            asked, seconds, lambda got: then(_failed(got) if isinstance(got, Exception) else got)
+        )
+
+    def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
+        """Decode one row of those."""
+        try:
+            row = found.row(place, now_us)
+            if _nothing_in(row.status):
+                if self.waits and self._must_look(time.monotonic()):
+                    return None
+                self._refuse_lost()
+        except KnownatError as error:
+            raise _failed(error) from error
+        return row
+
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows."""
         try:
@@ -97,16 +149,20 @@ class PackedFeatures:
     def _refuse_lost(self) -> None:
         """Tell entities that have no rows from a store that has lost everybody's."""
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_AGAIN_SECONDS:
+        if self._must_look(now):
             self._looked_at, self._lost = now, self._reader.lost()
         if self._lost:
             raise ReadFailed("the store has lost its rows", store=True)
+
+    def _must_look(self, now: float) -> bool:
+        return now - self._looked_at >= _LOOK_AGAIN_SECONDS
 
 
 class ThreadedFeatures:
     """Any other reader, on a thread of its own: it may block, and need not be safe to share."""
 
     waits = True
+    joins = False
 
     def __init__(self, plan: ReadPlan, reader: FeatureReader, lane: Lane) -> None:
         self._columns = [view.column(f.name) for view in plan.views for f in view.features]
@@ -128,6 +184,19 @@ class ThreadedFeatures:
             [_only(found.created_us, view) for view in self._views],
             [_only(found.status, view) for view in self._views],
         )
+
+    def together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | ReadFailed], None],
+    ) -> None:
+        """Do not: the reader would block whoever asks."""
+        raise NotImplementedError("it is read row by row")
+
+    def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
+        """Do not, either."""
+        raise NotImplementedError("it is read row by row")
 
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows."""

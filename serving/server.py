@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from serving.heads import BoundedHeads
 from serving.health import Drain
 from serving.pressure import Pressure
+from serving.wire import Gathering
 
 _LAST_REQUESTS_SECONDS = 30
 
@@ -26,6 +27,8 @@ class Listening:
 
     app: ASGIApp
     bound: socket.socket
+    gathering: Gathering | None = None
+    """What answers whole requests that come together, beside the app."""
 
 
 def run(
@@ -44,9 +47,9 @@ def run(
     looks elsewhere first. A second signal cuts that wait short. The end of ``leash``, a descriptor,
     is a signal too. The admin port answers until the last request has been.
     """
-    config = _config(public.app, lifespan="on", pressure=pressure)
+    config = _config(public, lifespan="on", pressure=pressure)
     # What operators ask is no pressure on those who are answered.
-    beside = _QuietServer(_config(admin.app, lifespan="off", pressure=Pressure()))
+    beside = _QuietServer(_config(admin, lifespan="off", pressure=Pressure()))
     server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, public.bound, beside, admin.bound))
@@ -63,13 +66,16 @@ async def _serve(
         await admin_served
 
 
-def _config(app: ASGIApp, *, lifespan: str, pressure: Pressure) -> uvicorn.Config:
+def _config(listening: Listening, *, lifespan: str, pressure: Pressure) -> uvicorn.Config:
+    protocol = partial(BoundedHeads, pressure=pressure, gathering=listening.gathering)
     return uvicorn.Config(
-        app,
+        listening.app,
+        # Nobody asks who a client says it is.
+        proxy_headers=False,
         access_log=False,
         log_config=None,
         # Uvicorn calls it with what it has, as it would a protocol's class.
-        http=cast("type[asyncio.Protocol]", partial(BoundedHeads, pressure=pressure)),
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         server_header=False,
         lifespan="on" if lifespan == "on" else "off",

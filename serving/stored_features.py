@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from knownat.contract.read_plan import ReadPlan, ReadResult, Status
-from knownat.stores.packed_read import OneRow
+from knownat.stores.packed_read import JointRead, OneRow
 from serving.errors import StoreUnavailable
 from serving.reading import Features, ReadFailed
 
@@ -39,7 +39,7 @@ class StoredFeatures:
         self._known: OrderedDict[Key, OneRow] = OrderedDict()
         self._ask_again_at: float | None = None
         self._why = ""
-        self.waits = inner.waits
+        self.waits, self.joins = inner.waits, inner.joins
         self.failures = 0
         """Reads that failed, and those that were not even tried."""
 
@@ -58,6 +58,40 @@ class StoredFeatures:
         except ReadFailed as error:
             self._note(error)
             return self._instead(keys, now_us, str(error))
+        if self._ask_again_at is not None:
+            self._recover()
+        if self._policy == "last_known":
+            self._remember((*keys.values(),), row)
+        return row
+
+    def together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | ReadFailed], None],
+    ) -> None:
+        """Read a row for each question; what is handed on is for :meth:`row`. Only where it :attr:`joins`."""
+        if self._resting():
+            then(ReadFailed(self._why, store=False))
+        else:
+            self._inner.together(asked, seconds, then)
+
+    def row(
+        self, keys: Mapping[str, object], now_us: int, found: JointRead | ReadFailed, place: int
+    ) -> OneRow | None:
+        """Take one row of those, or what the policy puts in its place; raises the same as :meth:`one`.
+
+        None is for a row that must be read by :meth:`one`.
+        """
+        try:
+            if isinstance(found, ReadFailed):
+                raise found
+            row = self._inner.row(found, place, now_us)
+        except ReadFailed as error:
+            self._note(error)
+            return self._instead(keys, now_us, str(error))
+        if row is None:
+            return None
         if self._ask_again_at is not None:
             self._recover()
         if self._policy == "last_known":

@@ -3,11 +3,14 @@
 The second write costs a request as much as finding its features: a system call, a packet, and the
 client woken up for a head without a body. A route that has its whole answer gives it to ``scope``'s
 extension; where that is not there, or says no, ASGI's own way is open as before.
+
+Requests that came whole are gathered, by who is there to take them, and need no task.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -18,29 +21,114 @@ Headers = Iterable[tuple[bytes, bytes]]
 WholeAnswer = Callable[[Headers, bytes], bool]
 
 EXTENSION = "knownat.whole_answer"
+MOST_GATHERED_BYTES = 16_384
+"""What is longer asks for many rows, or for none."""
+
+
+class Call:
+    """A request that came whole, and waits for its answer; exactly one of its methods gives it."""
+
+    __slots__ = ("_cycle", "_protocol", "body", "model", "started_ns")
+
+    def __init__(self, protocol: "WholeAnswers", cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self.body = bytes(cycle.body)
+        self.started_ns = time.perf_counter_ns()
+        self.model = ""
+        """The model it asks for, once that is known."""
+
+    @property
+    def scope(self) -> Scope:
+        """What ASGI tells of its head."""
+        return cast("Scope", self._cycle.scope)
+
+    def answer(self, headers: Headers, body: bytes) -> bool:
+        """Send a 200, or return False if it cannot be sent in one piece; then it must be left."""
+        sent = _write_whole(self._cycle, headers, body)
+        if sent:
+            self._protocol.pressure.waiting -= 1
+        return sent
+
+    def leave(self, app: ASGIApp) -> None:
+        """Let an app answer it, in a task."""
+        self._protocol.pressure.waiting -= 1
+        self._protocol.begin(self._cycle, app)
+
+
+class Gathering(Protocol):
+    """What takes calls that come together; :class:`serving.rounds.Rounds` is one."""
+
+    def takes(self, scope: Scope) -> bool:
+        """Tell whether a request is one to gather, by its head."""
+        ...
+
+    def add(self, call: Call) -> None:
+        """Take in a call, which is answered soon."""
+        ...
 
 
 class WholeAnswers(HttpToolsProtocol):
-    """Uvicorn's protocol, with the two extensions in each request's scope."""
+    """Uvicorn's protocol, with the two extensions in each request's scope, and calls that are gathered."""
 
-    def __init__(self, *given: Any, pressure: Pressure, **named: Any) -> None:
+    def __init__(
+        self, *given: Any, pressure: Pressure, gathering: Gathering | None = None, **named: Any
+    ) -> None:
         super().__init__(*given, **named)
-        self._pressure = pressure
+        self.pressure = pressure
+        self._gathering = gathering
+        self._in_head_end = False
+        self._held: RequestResponseCycle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take in some bytes."""
+        super().data_received(data)
+        if self._held is not None:
+            # Its body is still to come.
+            held, self._held = self._held, None
+            self.begin(held, self.app)
 
     def on_headers_complete(self) -> None:
         """Take in a request's head."""
-        before, ahead = self.cycle, self._pressure.waiting
+        before, ahead = self.cycle, self.pressure.waiting
+        self._in_head_end = True
         super().on_headers_complete()
+        self._in_head_end = False
         if self.cycle is not before:
-            # The request's task starts after this callback, so it finds them.
+            # The request is answered after this callback, so whoever does finds them.
             extensions: Any = {EXTENSION: partial(_write_whole, self.cycle), AHEAD: ahead}
             self.cycle.scope["extensions"] = extensions
 
+    def on_message_complete(self) -> None:
+        """Take in a request's end."""
+        super().on_message_complete()
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if self._gathering is not None and len(held.body) <= MOST_GATHERED_BYTES:
+            self.pressure.waiting += 1
+            self._gathering.add(Call(self, held))
+        else:
+            self.begin(held, self.app)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        gathered = (
+            self._in_head_end
+            and self._gathering is not None
+            and not cycle.waiting_for_100_continue
+            and self._gathering.takes(cast("Scope", cycle.scope))
+        )
+        if gathered:
+            self._held = cycle
+        else:
+            self.begin(cycle, app)
+
+    def begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start a request's task."""
         # Not the server's set of tasks: one that has ended stays in it until the loop's next round, and
         # requests that come meanwhile would find a crowd that is gone.
-        self._pressure.waiting += 1
-        super()._start_asgi_task(cycle, partial(_counted, app, self._pressure))
+        self.pressure.waiting += 1
+        super()._start_asgi_task(cycle, partial(_counted, app, self.pressure))
 
 
 async def _counted(app: ASGIApp, pressure: Pressure, scope: Scope, receive: Receive, send: Send) -> None:

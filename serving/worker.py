@@ -108,7 +108,7 @@ def run_worker(
     book.start()
     try:
         run(
-            Listening(app, sockets.public),
+            Listening(app, sockets.public, app.rounds),
             Listening(admin, sockets.admin),
             drain=parts.drain,
             pressure=parts.pressure,

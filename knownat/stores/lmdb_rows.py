@@ -18,7 +18,7 @@ import lmdb
 from knownat.errors import OnlineStoreError, StoreFull, StoreUnavailable
 from knownat.stores.codec import BIAS, RowSchema, outranks
 from knownat.stores.row_keys import ViewName, project_prefix
-from knownat.stores.rows import Stored
+from knownat.stores.rows import Found, Stored
 
 FIRST_MAP_BYTES = 1 << 30
 _MOST_READERS = 1_022
@@ -58,6 +58,16 @@ class LmdbRows:
     async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the rows under these keys; memory-mapped reads have nothing to wait for."""
         return self.read(keys)
+
+    def fetch(self, keys: Sequence[bytes], seconds: float, then: Callable[[Found], None]) -> None:
+        """Read at once, and hand on what was found."""
+        del seconds
+        found: Found
+        try:
+            found = self.read(keys)
+        except StoreUnavailable as error:
+            found = error
+        then(found)
 
     def schemas(self, view: ViewName) -> dict[bytes, RowSchema]:
         """Return every schema a row of this view may name."""

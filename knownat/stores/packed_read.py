@@ -1,7 +1,8 @@
 """A read plan on packed rows: keys to bytes, one round trip, straight to values or a matrix."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -9,12 +10,12 @@ import numpy.typing as npt
 
 from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import PlanView, ReadPlan, ReadResult, Status
-from knownat.errors import BadKey
+from knownat.errors import BadKey, StoreUnavailable
 from knownat.stores.codec import RowField, row_dtype
 from knownat.stores.codec_read import Codes, record_times
 from knownat.stores.plan_questions import Asked, Subject, ask, flat, rows_asked
 from knownat.stores.row_keys import ViewName, row_key
-from knownat.stores.rows import RowReads
+from knownat.stores.rows import Found, RowReads
 from knownat.stores.view_rows import ViewRows
 
 STATUS = (Status.NOT_FOUND, Status.PRESENT, Status.EXPIRED, Status.NOT_YET)
@@ -37,6 +38,9 @@ class OneRow(NamedTuple):
     event_us: list[int | None]
     created_us: list[int | None]
     status: list[Status]
+
+
+Decode = Callable[[list[bytes | None], list[bytes | None], int], OneRow]
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,22 @@ class _Question:
         return zip(views, self.asked, self.keys, strict=True)
 
 
+class JointRead:
+    """What a store gave for several entity rows at once."""
+
+    def __init__(self, decode: Decode, keys: Sequence[list[bytes | None]], found: list[bytes | None]) -> None:
+        self._decode = decode
+        self._keys = keys
+        self._found = found
+        ends = accumulate(len(some) - some.count(None) for some in keys)
+        self._starts = [0, *ends]
+
+    def row(self, place: int, now_us: int) -> OneRow:
+        """Decode the row at a place, ttl measured at ``now_us``; raises as :meth:`PackedReader.read_one`."""
+        found = self._found[self._starts[place] : self._starts[place + 1]]
+        return self._decode(self._keys[place], found, now_us)
+
+
 class PackedReader:
     """Reads the stored features of one plan: a ``knownat.contract.read_plan.FeatureReader``.
 
@@ -148,6 +168,25 @@ class PackedReader:
         """Do as :meth:`read_one` does, on an event loop."""
         asked = self._keys(keys)
         return self._one(asked, await self._store.read_async([k for k in asked if k is not None]), now_us)
+
+    def read_together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | StoreUnavailable], None],
+    ) -> None:
+        """Ask the store for the rows of several entity rows in one go, and hand on what it gave.
+
+        It is handed on at once where the store does not wait, else by the running event loop, at most so
+        many seconds later; each row is decoded when it is asked for.
+        """
+        keys = [self._keys(entity) for entity in asked]
+        found = flat([[key for key in some if key is not None] for some in keys])
+
+        def hand_on(rows: Found) -> None:
+            then(rows if isinstance(rows, StoreUnavailable) else JointRead(self._one, keys, rows))
+
+        self._store.fetch(found, seconds, hand_on)
 
     def read_matrix(self, keys: Mapping[str, Sequence[object]], now_us: int) -> FeatureMatrix:
         """Read n entity rows as numbers; a feature that is none needs ``categories``."""

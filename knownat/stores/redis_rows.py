@@ -6,18 +6,19 @@ Lua's own ``<`` compares text by the server's locale; the script compares bytes.
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from knownat.errors import StoreUnavailable
 from knownat.stores.codec import BIAS, RowSchema
 from knownat.stores.redis_login import RedisLogin
 from knownat.stores.redis_pipe import RedisPipe
 from knownat.stores.redis_wire import RedisWire
 from knownat.stores.resp import ServerError, pack
 from knownat.stores.row_keys import ViewName, project_prefix
-from knownat.stores.rows import Stored
+from knownat.stores.rows import Found, Stored
 
 _ROWS, _SCHEMAS, _WATERMARKS, _SHAPES = b"knownat:r:", b"knownat:s:", b"knownat:w:", b"knownat:f:"
 
@@ -133,6 +134,26 @@ class RedisRows:
             raise self._read.unavailable(error) from error
         self._read.check([answer])
         return self._few(answer, count) if count <= _FEW else self._many(answer, count)
+
+    def fetch(self, keys: Sequence[bytes], seconds: float, then: Callable[[Found], None]) -> None:
+        """Read without a task, and hand on what was found once it is there."""
+        if not keys:
+            then([])
+            return
+        # A list of rows is asked for, however long: a script would hold up those who ask meanwhile.
+        within = min(seconds, self._socket_seconds, self._deadline)
+        asked = self._piped().ask(pack(b"MGET", keys=keys, prefix=_ROWS), within)
+        asked.add_done_callback(lambda answer: then(self._found(answer, len(keys))))
+
+    def _found(self, answered: asyncio.Future[object], count: int) -> Found:
+        try:
+            answer = answered.result()
+            self._read.check([answer])
+            return self._few(answer, count)
+        except OSError as error:
+            return self._read.unavailable(error)
+        except StoreUnavailable as error:
+            return error
 
     async def _asked_async(self, script: _Script, keys: Sequence[bytes]) -> object:
         answer = await self._piped().ask(script.call(_ROWS, keys), self._deadline)

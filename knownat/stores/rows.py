@@ -1,11 +1,15 @@
 """Where packed rows live: one protocol, an embedded store (LMDB) and a shared one (Redis)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from knownat.errors import StoreUnavailable
 from knownat.stores.codec import RowSchema
 from knownat.stores.row_keys import ViewName
+
+Found = list[bytes | None] | StoreUnavailable
+"""Rows by the keys they were asked for, or why there are none."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class RowReads(Protocol):
 
     async def read_async(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Do as :meth:`read` does, without blocking the event loop while the answer is on its way."""
+        ...
+
+    def fetch(self, keys: Sequence[bytes], seconds: float, then: Callable[[Found], None]) -> None:
+        """Read as :meth:`read` does, from an event loop, and hand on what was found, or StoreUnavailable.
+
+        A store that does not wait hands it on at once, another when it is there, at most so many
+        seconds later.
+        """
         ...
 
     def schemas(self, view: ViewName) -> Mapping[bytes, RowSchema]:

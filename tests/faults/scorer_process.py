@@ -39,8 +39,14 @@ def main() -> None:
     ports = " ".join(str(one.getsockname()[1]) for one in (public, beside))
     service.book.start()
     try:
-        run(Listening(app, public), Listening(admin, beside), drain=parts.drain, pressure=parts.pressure,
-            drain_seconds=given.drain_seconds, on_ready=lambda: typer.echo(ports))  # fmt: skip
+        run(
+            Listening(app, public, app.rounds),
+            Listening(admin, beside),
+            drain=parts.drain,
+            pressure=parts.pressure,
+            drain_seconds=given.drain_seconds,
+            on_ready=lambda: typer.echo(ports),
+        )
     finally:
         service.book.close()
 
