@@ -80,17 +80,30 @@ class ExplainRoute:
         answer = self.answering.many(model, role, question, read, moment)
         document = msgspec.json.decode(answer.content)
         for row, prediction in enumerate(document["predictions"]):
-            prediction["explanation"] = _explanation(explained, row, columns)
+            likeliest = prediction.get("class", 0)
+            prediction["explanation"] = _explanation(explained, row, columns, likeliest)
         return answer, encode(document)
 
 
-def _explanation(explained: Explained, row: int, columns: dict[str, Sequence[object]]) -> dict[str, object]:
-    added = explained.contributions[row].tolist()
+def _explanation(
+    explained: Explained, row: int, columns: dict[str, Sequence[object]], likeliest: int
+) -> dict[str, object]:
+    """Lay out one row's explanation: of several classes that of the likeliest first, and all of them."""
+    outputs = [_of_output(explained, row, output, columns) for output in range(explained.raw.shape[1])]
+    told: dict[str, object] = {"scale": explained.scale, **outputs[likeliest]}
+    if len(outputs) > 1:
+        told |= {"class": likeliest, "classes": outputs}
+    return told
+
+
+def _of_output(
+    explained: Explained, row: int, output: int, columns: dict[str, Sequence[object]]
+) -> dict[str, object]:
+    added = explained.contributions[row, output].tolist()
     largest_first = sorted(range(len(added)), key=lambda place: -abs(added[place]))
     return {
-        "scale": explained.scale,
-        "base": float(explained.base[row]),
-        "raw_score": float(explained.raw[row]),
+        "base": float(explained.base[row, output]),
+        "raw_score": float(explained.raw[row, output]),
         "contributions": [
             {
                 "feature": (name := explained.columns[place]),

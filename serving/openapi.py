@@ -30,13 +30,23 @@ class ContributionAnswer(BaseModel):
     contribution: float
 
 
-class ExplanationAnswer(BaseModel):
-    """``raw_score`` is ``base`` and all contributions, on ``scale``; the largest come first."""
+class OutputExplanation(BaseModel):
+    """``raw_score`` is ``base`` and all contributions; the largest come first."""
 
-    scale: Scale
     base: float
     raw_score: float
     contributions: list[ContributionAnswer]
+
+
+class ExplanationAnswer(OutputExplanation):
+    """A score explained, on ``scale``.
+
+    Of a multiclass model it is the likeliest class's, named by ``class``; ``classes`` holds each class's.
+    """
+
+    scale: Scale
+    likeliest: int | None = Field(default=None, alias="class")
+    classes: list[OutputExplanation] | None = None
 
 
 class PredictionAnswer(BaseModel):

@@ -15,22 +15,25 @@ from knownat.scoring.booster import Booster
 SUM_TOLERANCE = 1e-9
 """Largest part of the contributions' own size by which their sum may miss the raw score."""
 
-Scale = Literal["log_odds", "score"]
-"""What the contributions add up on: log odds for a probability, else the score's own unit."""
+Scale = Literal["log_odds", "score", "class_scores"]
+"""What the contributions add up on: log odds for a probability; for each class of several what its share
+is made of (the softmax, or what else the objective says); else the score's own unit."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Explained:
-    """n rows explained: ``base + contributions`` of a row is its ``raw``, on the model's scale."""
+    """n rows explained, for each output of the model: ``base + contributions`` is its ``raw``."""
 
     columns: tuple[str, ...]
     scale: Scale
     contributions: Floats
-    """Shape (n, columns)."""
+    """Shape (n, outputs, columns); a model has one output, or one a class."""
     base: Floats
+    """Shape (n, outputs)."""
     raw: Floats
+    """Shape (n, outputs)."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,10 @@ class Explainer:
 
     @classmethod
     def load(cls, release: Release) -> Self:
-        """Load the model of a verified release once more.
-
-        Raises
-        ------
-        ReleaseError
-            If it has several outputs: there is no one score to explain.
-        """
-        booster = Booster.from_bytes(release.read_bytes(MODEL))
-        if booster.num_outputs != 1:
-            raise ReleaseError(f"{release.path}: a model of {booster.num_outputs} outputs is not explained.")
-        scale: Scale = "log_odds" if release.manifest.spec.task == "binary" else "score"
-        return cls(release.manifest.feature_schema, booster, scale)
+        """Load the model of a verified release once more."""
+        scales: dict[str, Scale] = {"binary": "log_odds", "multiclass": "class_scores"}
+        scale = scales.get(release.manifest.spec.task, "score")
+        return cls(release.manifest.feature_schema, Booster.from_bytes(release.read_bytes(MODEL)), scale)
 
     def explain(self, columns: Mapping[str, Sequence[object]]) -> Explained:
         """Explain n rows of model columns.
@@ -64,23 +59,25 @@ class Explainer:
         SchemaMismatch
             If a model column is missing or holds values of another type.
         ReleaseError
-            If the contributions do not add up to the raw score.
+            If the contributions do not add up to the raw score, of each class where there are several.
         """
         matrix = self.schema.matrix(columns)
-        found, raw = self.booster.contributions(matrix), self.booster.predict_raw(matrix)[:, 0]
+        raw = self.booster.predict_raw(matrix)
+        # One output's columns and base stand behind another's.
+        found = self.booster.contributions(matrix).reshape(*raw.shape, len(self.schema.names) + 1)
         refuse_other_sums(found, raw)
-        return Explained(self.schema.names, self.scale, found[:, :-1], found[:, -1], raw)
+        return Explained(self.schema.names, self.scale, found[..., :-1], found[..., -1], raw)
 
 
 def refuse_other_sums(contributions: Floats, raw: Floats) -> None:
-    """Check that each row's contributions and base, shape (n, columns + 1), make its raw score.
+    """Check that contributions and base, along the last axis, make each raw score.
 
     Raises
     ------
     ReleaseError
         If one misses it by more than rounding can.
     """
-    missed = np.abs(contributions.sum(axis=1) - raw)
-    size = np.maximum(np.abs(contributions).sum(axis=1), 1.0)
+    missed = np.abs(contributions.sum(axis=-1) - raw)
+    size = np.maximum(np.abs(contributions).sum(axis=-1), 1.0)
     if not np.all(missed <= SUM_TOLERANCE * size):
         raise ReleaseError(f"The contributions miss the raw score by up to {float(np.max(missed)):.3g}.")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from knownat.errors import ReleaseError
-from knownat.scoring.trial import MEMORY_BYTES, SECONDS, how_it_ended, stopped, trial_load, try_to_load
+from knownat.scoring.trial import LIMITS, TrialLimits, how_it_ended, stopped, trial_load, try_to_load
 
 _logger = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 20
@@ -29,8 +29,9 @@ _READ_BYTES = 1 << 16
 class TrialRoom:
     """Try releases in processes of their own; use :func:`open_trial_room`."""
 
-    def __init__(self, pid: int, line: socket.socket) -> None:
+    def __init__(self, pid: int, line: socket.socket, limits: TrialLimits) -> None:
         self._pid = pid
+        self._limits = limits
         self._line = line
         self._one_at_a_time = threading.Lock()
 
@@ -47,7 +48,7 @@ class TrialRoom:
         if problem is None:
             # The room is gone, killed for memory perhaps; a trial is never left out.
             _logger.warning("The trial room is gone; %s is tried in a new process.", path)
-            trial_load(path, digest)
+            trial_load(path, digest, limits=self._limits)
         elif problem:
             raise ReleaseError(problem if str(path) in problem else f"{path}: {problem}")
 
@@ -69,19 +70,19 @@ class TrialRoom:
         return str(json.loads(answer)["problem"]) if answer else None
 
 
-def open_trial_room() -> TrialRoom:
+def open_trial_room(limits: TrialLimits = LIMITS) -> TrialRoom:
     """Fork the process that will try releases; this one must not have loaded a model yet."""
     # A message is one datagram, so there is nothing to frame.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _serve(theirs)
+        _serve(theirs, limits)
     theirs.close()
-    return TrialRoom(pid, ours)
+    return TrialRoom(pid, ours, limits)
 
 
-def _serve(line: socket.socket) -> None:
+def _serve(line: socket.socket, limits: TrialLimits) -> None:
     """Answer until the other side is closed; never return into the code that forked."""
     try:
         # Ctrl-C reaches the whole group; this process ends when its owner does.
@@ -89,32 +90,32 @@ def _serve(line: socket.socket) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while question := line.recv(_MOST_BYTES):
             asked = json.loads(question)
-            problem = _try(Path(asked["path"]), asked["digest"])
+            problem = _try(Path(asked["path"]), asked["digest"], limits)
             line.sendall(json.dumps({"problem": problem[: _MOST_BYTES // 8]}).encode())
     finally:
         _leave()
 
 
-def _try(path: Path, digest: str | None) -> str:
+def _try(path: Path, digest: str | None, limits: TrialLimits) -> str:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reading)
-            problem = try_to_load(path, digest, MEMORY_BYTES)
+            problem = try_to_load(path, digest, limits)
             # An empty line says that all went well: silence would be an abort.
             os.write(writing, problem.encode()[:_READ_BYTES] + b"\n")
         finally:
             _leave()
     os.close(writing)
     try:
-        return _verdict(pid, reading)
+        return _verdict(pid, reading, limits)
     finally:
         os.close(reading)
 
 
-def _verdict(pid: int, reading: int) -> str:
-    deadline, said, late = time.monotonic() + SECONDS, b"", False
+def _verdict(pid: int, reading: int, limits: TrialLimits) -> str:
+    deadline, said, late = time.monotonic() + limits.wall_seconds, b"", False
     while not said.endswith(b"\n"):
         ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
         late = not ready
@@ -126,7 +127,7 @@ def _verdict(pid: int, reading: int) -> str:
     _, status = os.waitpid(pid, 0)
     if said.endswith(b"\n"):
         return said[:-1].decode(errors="replace")
-    return stopped(SECONDS) if late else how_it_ended(os.waitstatus_to_exitcode(status))
+    return stopped(limits) if late else how_it_ended(os.waitstatus_to_exitcode(status), limits)
 
 
 def _leave() -> NoReturn:

@@ -235,7 +235,8 @@ function shorten(label, room) {
 function tell(answer) {
   const one = latest = answer.predictions[0], told = one.explanation;
   at("score").textContent = digits(one.score);
-  at("score-more").textContent = told && told.scale === "log_odds" ? "a chance of " + (100 * one.score).toFixed(1) + " %" : "";
+  at("score-more").textContent = told && told.scale === "log_odds" ? "a chance of " + (100 * one.score).toFixed(1) + " %" :
+    "class" in one ? "the share of class " + one.class + ", the likeliest of " + one.shares.length : "";
   at("degraded").textContent = "Degraded: some features were not there as they should be; see below.";
   show("degraded", one.degraded);
   show("why", Boolean(told));
@@ -243,7 +244,8 @@ function tell(answer) {
   show("answer", true);
   show("say", true);
   if (told) {
-    at("why-scale").textContent = "In " + (told.scale === "log_odds" ? "log odds" : "the score's own unit") +
+    at("why-scale").textContent = (told.scale === "class_scores" ? "What speaks for class " + told.class + ", on the scale that its share is made of"
+      : "In " + (told.scale === "log_odds" ? "log odds" : "the score's own unit")) +
       ": from the base, each feature moves the score up (orange, +) or down (blue, −).";
     at("all").replaceChildren(...told.contributions.map((c) => {
       const row = make("tr");

@@ -100,7 +100,7 @@ def golden_table(rows: int = 60) -> pa.Table:
     return pa.table({**stored, "weight_kg": weights, "load__kg_per_parcel": made})
 
 
-def model_text(*, opposite: bool = False) -> bytes:
+def model_text(*, opposite: bool = False, classes: int = 0) -> bytes:
     # Imported here, as the processes that only publish need not wait for it.
     import lightgbm
 
@@ -111,6 +111,9 @@ def model_text(*, opposite: bool = False) -> bytes:
         matrix, labels.astype(float), feature_name=list(SCHEMA.names), categorical_feature=[2]
     )
     params = {"objective": "binary", "num_threads": 1, "verbosity": -1, "min_data_in_leaf": 5}
+    if classes:
+        params |= {"objective": "multiclass", "num_class": classes}
+        data.set_label(np.arange(len(matrix)) % (classes - 1) + labels)
     return lightgbm.train(params, data, 20).model_to_string().encode()
 
 
@@ -146,16 +149,20 @@ def publish_small(
     files: Mapping[str, str] | None = None,
     score_error: float = 0.0,
     opposite: bool = False,
+    classes: int = 0,
     **changes: object,
 ) -> Release:
     """Publish a release; ``damage`` and ``files`` change it before its manifest is written."""
-    model, golden = model_text(opposite=opposite), golden_table()
+    model, golden = model_text(opposite=opposite, classes=classes), golden_table()
     scores = Booster.from_bytes(model).predict(SCHEMA.matrix(golden))
-    golden = golden.append_column("score", pa.array(scores + score_error))
+    golden = golden.append_column("score", pa.array((scores + score_error).tolist()))
+    plan = PLAN.model_copy(update={"classes": classes})
+    if classes:
+        changes = {"spec": make_spec(task="multiclass", metric="log_loss"), **changes}
     with stage_release(folder / "late_parcel" / version) as staged:
         (staged / "transforms").mkdir()
         (staged / "model.txt").write_bytes(damage(model))
-        (staged / "read_plan.json").write_text(PLAN.model_dump_json())
+        (staged / "read_plan.json").write_text(plan.model_dump_json())
         pq.write_table(golden, staged / "golden.parquet")
         for name, text in {"transforms/load.py": SOURCE, **(files or {})}.items():
             (staged / name).write_text(text)

@@ -4,7 +4,7 @@ import pytest
 from knownat.contract.release import read_release
 from knownat.errors import ReleaseError, SchemaMismatch
 from knownat.scoring.scorer import Scorer, largest_difference, same_values
-from knownat.scoring.trial import trial_load
+from knownat.scoring.trial import TrialLimits, trial_load
 from tests.scoring.small_release import SOURCE, golden_table, publish_small
 
 
@@ -84,14 +84,31 @@ def test_a_model_damaged_on_disk_is_refused_by_its_digest(tmp_path):
         trial_load(release.path, release.digest)
 
 
-def test_a_trial_accepts_what_loads_and_stops_what_does_not_end(tmp_path):
+ENDLESS = {
+    "spinning": {"transforms/load.py": "def load(inputs):\n    while True:\n        pass\n"},
+    "sleeping": {"transforms/load.py": "def load(inputs):\n    import time\n\n    time.sleep(600)\n"},
+}
+
+
+def test_a_trial_accepts_what_loads(tmp_path):
     release = publish_small(tmp_path)
     trial_load(release.path, release.digest)
-    with pytest.raises(ReleaseError, match="stopped after 0 s"):
-        trial_load(release.path, release.digest, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "after"),
+    [
+        ("spinning", TrialLimits(cpu_seconds=1), "1 s of processor time"),
+        ("sleeping", TrialLimits(wall_seconds=2), "2 s"),
+    ],
+)
+def test_a_trial_that_does_not_end_is_stopped_by_what_it_takes(tmp_path, name, limits, after):
+    release = publish_small(tmp_path, files=ENDLESS[name])
+    with pytest.raises(ReleaseError, match=rf"stopped after {after}\. Restore"):
+        trial_load(release.path, release.digest, limits=limits)
 
 
 def test_a_trial_that_outgrows_its_memory_is_refused(tmp_path):
     release = publish_small(tmp_path)
     with pytest.raises(ReleaseError, match=str(release.path)):
-        trial_load(release.path, release.digest, memory=64 << 20)
+        trial_load(release.path, release.digest, limits=TrialLimits(memory_bytes=64 << 20))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.scoring.small_release import publish_small
-from tests.scoring.test_scorer import DAMAGES
+from tests.scoring.test_scorer import DAMAGES, ENDLESS
 
 
 def tried(*words):
@@ -48,3 +48,21 @@ def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):
 
     assert said[:2] == ["", ""]
     assert "killed by SIG" in said[2]
+
+
+def test_a_release_that_spins_is_stopped_and_the_next_is_tried(tmp_path):
+    spinning = publish_small(tmp_path / "spinning", files=ENDLESS["spinning"]).path
+    good = publish_small(tmp_path / "good").path
+
+    spun, passed = tried("--cpu", spinning, good)
+
+    assert spun == f"{spinning}: the trial load was stopped after 1 s of processor time. Restore the release."
+    assert passed == ""
+
+
+def test_a_release_that_sleeps_is_stopped(tmp_path):
+    sleeping = publish_small(tmp_path / "sleeping", files=ENDLESS["sleeping"]).path
+
+    (slept,) = tried("--wall", sleeping)
+
+    assert slept == f"{sleeping}: the trial load was stopped after 1 s. Restore the release."

@@ -1,7 +1,7 @@
 """A trial room in a process of its own, since a fork after OpenMP has run hangs.
 
 ``python -m tests.scoring.trial_process FOLDER...`` says of each release why it is refused, or nothing.
-``kill`` instead of a folder kills the room.
+``kill`` instead of a folder kills the room; ``--cpu`` or ``--wall`` first gives trials a second of it.
 """
 
 import json
@@ -14,13 +14,19 @@ from pathlib import Path
 import typer
 
 from knownat.errors import ReleaseError
+from knownat.scoring.trial import TrialLimits
 from knownat.scoring.trial_room import open_trial_room
+
+LIMITS = {"--cpu": TrialLimits(cpu_seconds=1), "--wall": TrialLimits(wall_seconds=1)}
 
 
 def main() -> None:
-    room = open_trial_room()
+    words = sys.argv[1:]
+    room = open_trial_room(LIMITS.get(words[0], TrialLimits()))
     before = threading.active_count()
-    for word in sys.argv[1:]:
+    for word in words:
+        if word in LIMITS:
+            continue
         if word == "kill":
             (pid,) = (int(p) for p in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
             os.kill(pid, signal.SIGKILL)

@@ -74,13 +74,13 @@ class Parcels:
         return Deployed(version=version, digest=self.releases[version].digest)
 
 
-def make_parcels(folder: Path) -> Parcels:
-    """Lay out a workspace that serves version 1, its rows an hour old."""
+def make_parcels(folder: Path, **changes: object) -> Parcels:
+    """Lay out a workspace that serves version 1, its rows an hour old; ``changes`` are the release's."""
     repo = folder / "repo"
     (repo / "data").mkdir(parents=True)
     (repo / "feature_store.yaml").write_text(_SETTINGS)
     parcels = Parcels(Workspace.at(repo), {})
-    parcels.publish("1")
+    parcels.publish("1", **changes)
     parcels.deploy("1")
     store = open_lmdb(repo / "data" / "online_rows")
     types = {"parcels_count_1d": "int64", "delay_mean_min_1d": "float64", "region": "string"}

@@ -59,6 +59,32 @@ def test_contributions_are_lightgbms_own_and_add_up_to_the_score(asked, parcels)
     PredictAnswer.model_validate(answer.json())
 
 
+def test_each_class_of_several_has_contributions_that_add_up_to_its_own_raw_score(tmp_path):
+    parcels = make_parcels(tmp_path, classes=3)
+    with asking(parcels) as asked:
+        answer = asked.predict(depot=1, weight=7.0, query="?explain=true")
+
+    told, prediction = explanation(answer), answer.json()["predictions"][0]
+    row = np.array([[40.0, 52.5, 1.0, 7.0 / 40]])
+    booster = lightgbm.Booster(model_str=(parcels.releases["1"].path / "model.txt").read_text())
+    wanted = booster.predict(row, pred_contrib=True)[0].reshape(3, 5)
+    raw = booster.predict(row, raw_score=True)[0]
+    assert told["scale"] == "class_scores"
+    for number, one in enumerate(told["classes"]):
+        by_feature = {c["feature"]: c["contribution"] for c in one["contributions"]}
+        assert [by_feature[name] for name in SCHEMA.names] == pytest.approx(wanted[number, :-1], abs=1e-12)
+        assert one["base"] == pytest.approx(wanted[number, -1], abs=1e-12)
+        assert one["raw_score"] == pytest.approx(raw[number], abs=1e-12)
+        assert one["base"] + sum(by_feature.values()) == pytest.approx(one["raw_score"], abs=1e-9)
+    assert told["class"] == prediction["class"] == int(np.argmax(raw))
+    assert {name: told[name] for name in ("base", "raw_score", "contributions")} == told["classes"][
+        told["class"]
+    ]
+    shares = np.exp(raw) / np.exp(raw).sum()
+    assert prediction["shares"] == pytest.approx(shares.tolist(), abs=1e-12)
+    PredictAnswer.model_validate(answer.json())
+
+
 def test_the_largest_contribution_comes_first_with_the_value_that_was_fed(asked):
     told = explanation(asked.predict(depot=1, weight=7.0, query="?explain=true"))["contributions"]
 
@@ -198,6 +224,16 @@ def test_an_explainer_gives_no_contributions_that_miss_the_score():
 
     with pytest.raises(ReleaseError, match="miss the raw score by up to 5"):
         Explainer(SCHEMA, WrongSums(), "score").explain(row)
+
+
+def test_one_class_whose_contributions_miss_its_score_is_enough_to_refuse():
+    found, raw = np.zeros((4, 3, 6)), np.zeros((4, 3))
+    found[..., 0], raw[:] = 0.5, 0.5
+    refuse_other_sums(found, raw)
+    raw[3, 1] = 0.51
+
+    with pytest.raises(ReleaseError, match=r"miss the raw score by up to 0\.01"):
+        refuse_other_sums(found, raw)
 
 
 def test_contributions_that_miss_the_score_are_refused():
