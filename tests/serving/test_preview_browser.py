@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from axe_core_python.selenium import Axe
 from selenium.webdriver.common.action_chains import ActionChains
@@ -140,3 +141,24 @@ def test_a_candidate_is_marked_and_asked_by_keyboard_alone_on_a_phone(parcels, c
     assert complaints(browser) == []
     (bundle,) = list_bundles(parcels.workspace.feedback)
     assert (bundle.version, bundle.role) == ("2", "pinned")
+
+
+def test_of_several_classes_a_user_sees_what_speaks_for_the_likeliest(tmp_path, chromium):
+    parcels = make_parcels(tmp_path / "classes", classes=3)
+    browser = chromium(1280)
+    with serving(parcels) as running:
+        running.clock.move_to(NOW_US)
+        browser.get(f"{running.url}/v1/models/{MODEL}/preview")
+        shown(browser, "ask")
+        fill(browser, "inputs-weight_kg", "7")
+        fill(browser, "keys-depot_id", "1" + Keys.ENTER)
+        shown(browser, "answer")
+        body = {"keys": {"depot_id": 1}, "inputs": {"weight_kg": 7.0}}
+        asked = httpx.post(f"{running.url}/v1/models/{MODEL}/predict?explain=true", json=body).json()
+        told = asked["predictions"][0]
+
+        assert by_id(browser, "score-more").text == f"the share of class {told['class']}, the likeliest of 3"
+        assert f"What speaks for class {told['class']}" in by_id(browser, "why-scale").text
+        first = told["explanation"]["contributions"][0]
+        assert browser.find_element(By.CSS_SELECTOR, "#all tr td").text == first["feature"]
+        assert faults_of_access(browser) == []
