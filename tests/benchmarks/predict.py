@@ -3,8 +3,10 @@
 Each server answers for the same customers with the same model (20 features of three views, 500 trees of
 63 leaves) and all scores must be equal. Ours has log, metrics, ttl, keys and deadline on. The peers: what
 a team writes first, over Feast's stores; ``feast serve``, which gives the features only; MLflow's server and
-BentoML, which are sent the features and only predict. CPU is the whole process tree's for one
-request, the best of some turns taken in rotation; what Redis itself used is not in it.
+BentoML, which are sent the features and only predict; and a bare uvicorn that gives everybody the same
+answer. ``--flights`` asks for the flights' service instead: seven entities, 17 views, 112 columns, the
+release that the demo trained. CPU is the whole process tree's for one request, the best of some turns taken
+in rotation; what Redis itself used is not in it. Lines are merged, so a table may be made of several runs.
 """
 
 import argparse
@@ -16,32 +18,34 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from knownat.clock import FileClock
-from tests.benchmarks.shop_world import (
-    PEERS,
-    ROOT,
-    World,
-    command_of,
-    make_world,
-    request_of,
-    scores_in,
-)
+from tests.benchmarks.flights_world import FlightsWorld, make_flights
+from tests.benchmarks.shop_world import PEERS, ROOT, World, make_world
 from tests.benchmarks.table import Line, record
 from tests.load.clients import Target, ask
 from tests.load.processes import tree_cpu_seconds, tree_resident_mb
-from tests.serving.made_workspace import CUSTOMERS, NOW_US
 from tests.stores.packed.redis_server import RedisServer, free_port
 
-CONTENDERS = ("ours, LMDB", "ours, Redis", "naive, Redis", "feast serve, Redis", "MLflow", "BentoML")
+CONTENDERS = (
+    "ours, LMDB",
+    "ours, Redis",
+    "naive, Redis",
+    "feast serve, Redis",
+    "MLflow",
+    "BentoML",
+    "bare uvicorn",
+)
+WITH_FLIGHTS = ("ours, LMDB", "ours, Redis", "naive, Redis")
 PEER = "naive, Redis"
 BATCHES, WORKERS, CONNECTIONS = (1, 10, 100, 1_000), (1, 2), (8, 1, 32)
-WORK = "prediction over HTTP, 20 features"
+WORK, FLIGHTS_WORK = "prediction over HTTP, 20 features", "prediction over HTTP, the flights' service"
+Asked = World | FlightsWorld
 _START_SECONDS = 600
 _TURN_CPU_SECONDS = 0.3
 
@@ -73,31 +77,29 @@ def main() -> int:
     """Start every server, ask in rotation, and record what an answer cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3, help="of each server at each way of asking")
-    parser.add_argument("--every", action="store_true", help="every batch with every number of connections")
+    parser.add_argument("--flights", action="store_true", help="the flights' service, one row")
+    parser.add_argument("--rows", type=int, nargs="*", default=BATCHES, help="rows of a request")
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS, help="processes of each server")
+    parser.add_argument("--connections", type=int, nargs="*", default=CONNECTIONS, help="asking at once")
+    parser.add_argument("--who", nargs="*", default=CONTENDERS, help="servers; the naive one is the measure")
     given = parser.parse_args()
-    contenders = [who for who in CONTENDERS if PEERS.exists() or who not in ("MLflow", "BentoML")]
+    known = WITH_FLIGHTS if given.flights else CONTENDERS
+    contenders = [who for who in known if who in given.who]
+    if not PEERS.exists():
+        contenders = [who for who in contenders if who not in ("MLflow", "BentoML")]
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
-        world = make_world(Path(folder), redis)
+        world = (make_flights if given.flights else make_world)(Path(folder), redis)
+        rows = [1] if given.flights else given.rows
         for workers in given.workers:
             with serving_all(contenders, world, workers) as servers:
-                record([_start_line(server, workers) for server in servers])
-                for cell in cells(workers, every=given.every):
+                if not given.flights:
+                    record([_start_line(server, workers) for server in servers])
+                for cell in starmap(Cell, product(rows, [workers], given.connections)):
                     record(compare(cell, servers, world, given.turns))
     return 0
 
 
-def cells(workers: int, *, every: bool) -> list[Cell]:
-    """The ways of asking: batches at eight connections and one row at all, or all of it."""
-    asked = product(BATCHES, CONNECTIONS)
-    return [
-        Cell(rows, workers, connections)
-        for rows, connections in asked
-        if every or rows == 1 or (connections == 8 and workers == 1)
-    ]
-
-
-def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> list[Line]:
+def compare(cell: Cell, servers: Sequence[Server], world: Asked, turns: int) -> list[Line]:
     """Ask each server in rotation; one line each, the cost that of its best turn."""
     targets = {server.who: _target(server, world, cell.rows) for server in servers}
     times = {server.who: _times(server, targets[server.who], cell) for server in servers}
@@ -108,7 +110,7 @@ def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> 
             best[server.who] = min(best.get(server.who, cost), cost)
     return [
         Line(
-            work=WORK,
+            work=FLIGHTS_WORK if isinstance(world, FlightsWorld) else WORK,
             size=str(cell),
             who=server.who,
             cpu_seconds=best[server.who],
@@ -119,13 +121,13 @@ def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> 
     ]
 
 
-def _target(server: Server, world: World, rows: int) -> Target:
+def _target(server: Server, world: Asked, rows: int) -> Target:
     dice = np.random.default_rng(rows)
-    asked = [dice.integers(0, CUSTOMERS, rows).tolist() for _ in range(997 if rows == 1 else 31)]
-    requests = [request_of(server.who, world, customers) for customers in asked]
+    asked = [dice.integers(0, len(world.scores), rows).tolist() for _ in range(997 if rows == 1 else 31)]
+    requests = [world.request(server.who, customers) for customers in asked]
     outcome = ask(Target(server.url, requests[:1], server.headers), 1, keep=True)
     assert outcome.statuses == {200: 1}, (server.who, outcome.bodies)
-    scores = scores_in(server.who, outcome.bodies[0])
+    scores = world.scores_in(server.who, outcome.bodies[0])
     if scores is not None:
         np.testing.assert_allclose(scores, [world.scores[c] for c in asked[0]], rtol=0, atol=1e-12)
     return Target(server.url, requests, server.headers)
@@ -159,9 +161,9 @@ def _start_line(server: Server, workers: int) -> Line:
 
 
 @contextmanager
-def serving_all(contenders: Sequence[str], world: World, workers: int) -> Iterator[list[Server]]:
+def serving_all(contenders: Sequence[str], world: Asked, workers: int) -> Iterator[list[Server]]:
     """Start servers one after another, and end them all."""
-    FileClock(world.folder / "clock").move_to(NOW_US)
+    FileClock(world.folder / "clock").move_to(world.now_us)
     with ExitStack() as stack:
         started = [stack.enter_context(_starting(who, world, workers)) for who in contenders]
         yield [_wait(one) for one in started]
@@ -176,22 +178,20 @@ class _Started:
 
 
 @contextmanager
-def _starting(who: str, world: World, workers: int) -> Iterator[_Started]:
+def _starting(who: str, world: Asked, workers: int) -> Iterator[_Started]:
     port = free_port()
-    command, more = command_of(who, world, port, workers)
-    headers = {}
-    if who.startswith("ours"):
-        key = world.folder / who.replace(" ", "_") / "key"
-        headers = {"Authorization": f"Bearer {key.read_text()}"}
+    command, more = world.command(who, port, workers)
+    key = world.key(who)
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     log = world.folder / f"{who.replace(' ', '_')}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=_folder_of(who, world),
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=world.home(who),
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT),
                  **more},
             start_new_session=True,
         )  # fmt: skip
-    target = Target(f"http://127.0.0.1:{port}", [request_of(who, world, [1])], headers)
+    target = Target(f"http://127.0.0.1:{port}", [world.request(who, [1])], headers)
     try:
         yield _Started(who, process, target, log)
     finally:
@@ -199,11 +199,6 @@ def _starting(who: str, world: World, workers: int) -> Iterator[_Started]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _folder_of(who: str, world: World) -> Path:
-    # Feast takes a relative registry from the folder that it runs in.
-    return world.repo if who.startswith(("naive", "feast")) else ROOT
 
 
 def _wait(one: _Started) -> Server:
