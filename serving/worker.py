@@ -1,13 +1,11 @@
-"""One scorer process, put together and run."""
+"""One scorer process: made small, given a room for trials, and only then put together and run."""
 
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from knownat.clock import open_clock
 from knownat.contract.workspace import Workspace
-from knownat.errors import ReleaseError
 
 
 @dataclass(frozen=True)
@@ -55,67 +53,17 @@ def run_worker(
     from serving.lean import keep_out, stay_lean
 
     stay_lean()
-    from knownat.contract.pseudonyms import read_pseudonyms
     from knownat.scoring.trial_room import open_trial_room
     from knownat.stores.online_address import read_address
 
-    workspace = Workspace.at(Path(config.repo))
-    if read_address(workspace.repo) is not None:
+    if read_address(Workspace.at(Path(config.repo)).repo) is not None:
         # Only a store that is not ours is read through Feast.
         keep_out("feast", "pandas", "mlflow", "evidently")
     # Before the first model, store, journal or connection of this process: the room inherits none of them.
     room = open_trial_room()
-    from serving.access import Access
-    from serving.app import Limits, Parts, create_apps
-    from serving.candidates import CandidateModels
-    from serving.features import open_feature_store, open_row_store
-    from serving.loading import ReleaseLoader
-    from serving.models import ServedModels
-    from serving.prediction_ids import open_prediction_ids
-    from serving.prediction_log import LogBook
-    from serving.pressure import Pressure
-    from serving.pushes import Pushes
-    from serving.server import Listening, run
-
-    clock = open_clock(config.clock)
-    access = Access(None if config.keys is None else Path(config.keys), clock)
-    book = LogBook(workspace.predictions)
-    ids = open_prediction_ids(workspace.predictions, book.writer)
-    opened = open_feature_store(workspace.repo)
-    secret = None if config.pseudonym_key is None else read_pseudonyms(Path(config.pseudonym_key))
-    loader = ReleaseLoader(workspace.releases, opened, book, trial=room.try_load, pseudonyms=secret)
-    models = (
-        ServedModels(workspace.deployment, loader)
-        if config.candidate is None
-        else CandidateModels(workspace.releases, loader, *config.candidate)
-    )
-    models.refresh()
-    if not models.current:
-        why = "; ".join(f"{name}: {text}" for name, text in models.problems.items())
-        raise ReleaseError(
-            f"{workspace.deployment} names nothing that can be served. "
-            f"{why or 'Train a model and promote it: knownat train MODEL.'}"
-        )
-    limits = Limits(max_body_bytes=config.max_body_bytes)
-    pressure = Pressure(most=config.max_pending)
-    pushes = Pushes(workspace.push_sources, lambda: open_row_store(workspace.repo))
-    parts = Parts(models, book, ids, clock, access, pressure=pressure, limits=limits, pushes=pushes)
-    app, admin = create_apps(parts)
-
-    def announce() -> None:
-        on_ready({name: lineup.champion.version for name, lineup in models.current.items()})
-
-    book.start()
     try:
-        run(
-            Listening(app, sockets.public, app.rounds),
-            Listening(admin, sockets.admin),
-            drain=parts.drain,
-            pressure=parts.pressure,
-            drain_seconds=config.drain_seconds,
-            on_ready=announce,
-            leash=leash,
-        )
+        from serving.assembly import Assembly
+
+        Assembly.of(config, trial=room.try_load).serve(sockets, on_ready, leash)
     finally:
-        book.close()
         room.close()

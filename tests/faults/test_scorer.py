@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -167,7 +168,11 @@ def test_an_address_that_others_reach_needs_keys(host):
 
 
 def test_with_keys_others_may_reach_it(tmp_path):
-    bind_public("0.0.0.0", 0, keys=tmp_path / "keys.json").close()
+    bound = bind_public("0.0.0.0", 0, keys=tmp_path / "keys.json")
+
+    with bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1]), timeout=30) as client:
+        assert bound.getsockname()[0] == "0.0.0.0"
+        assert client.getpeername()[1] == bound.getsockname()[1]
 
 
 def test_a_taken_port_is_named():
