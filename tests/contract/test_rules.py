@@ -25,6 +25,11 @@ def test_retraining_asks_for_no_less_than_an_alert():
     assert "fewer than fall_windows (3)" in told
 
 
+def test_a_rule_that_there_is_not_is_refused():
+    # Above all not one on how many features drifted.
+    assert [where for where, _ in problems(VerdictRules, max_drifted_share=0.5)] == ["max_drifted_share"]
+
+
 @pytest.mark.parametrize("kind", ["unavailable", "stale", "empty_window", "drifted"])
 def test_a_fault_that_a_new_model_does_not_get_over_asks_for_none(kind):
     ((where, told),) = problems(VerdictRules, retrain_faults=[kind])

@@ -89,6 +89,22 @@ def test_nothing_is_trained_while_the_newest_window_is_broken():
     assert found.reasons[-1] == "retraining waits: mend orders__city first, or the new model learns the fault"
 
 
+def test_a_fault_that_is_seen_twice_in_one_window_is_seen_in_one_window():
+    assert decide([vote(0, faults=[RENAMED, RENAMED])], RULES).action is Action.WATCH
+
+
+def test_faults_that_do_not_alarm_make_no_alert_however_often_they_come():
+    still = FaultSeen(kind="constant", subject="orders__city", alarming=False)
+
+    assert decide([vote(number, faults=[still]) for number in range(4)], RULES).action is Action.WATCH
+
+
+def test_a_lasting_fault_that_a_new_model_gets_over_asks_for_one_though_it_alarms():
+    many = FaultSeen(kind="new_categories", subject="orders__city", alarming=True)
+
+    assert decide([vote(number, faults=[many]) for number in range(2)], RULES).action is Action.RETRAIN
+
+
 def test_windows_of_an_earlier_version_say_nothing_of_this_one():
     old = [vote(0, fell=True, version="2"), vote(1, fell=True, version="2")]
 

@@ -2,15 +2,18 @@ from datetime import timedelta
 
 import pytest
 
+from knownat.contract.release import Interval
 from knownat.contract.verdict import FaultSeen
 from monitoring.causes import Cause
 from monitoring.judgement import profile_window, summarize
+from monitoring.performance import compare
 from monitoring.skew_report import ColumnSkew, SkewReport
 from monitoring.source import read_evidence
-from monitoring.summary import Fault, FaultKind, Level, Summary
+from monitoring.summary import Blame, BlamePart, Culprit, Fault, FaultKind, Level, Span, Summary
 from monitoring.votes import comparable, vote_of
 from monitoring.windows import Window
-from tests.monitoring.shop_log import END, MODEL, START
+from tests.monitoring.judged import judge
+from tests.monitoring.shop_log import END, MODEL, START, make_features, make_labels
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,41 @@ def test_a_faults_level_says_whether_it_alarms(summary):
         ("constant", "a", False),
         ("all_null", "b", True),
     ]
+
+
+def fallen(trained, *, spread):
+    """A window in which every outcome was another than usual, as sure of it as ``spread`` is narrow."""
+    features = make_features(1_500, seed=1)
+    summary = judge(trained, features, 1 - make_labels(features, seed=2))
+    value = summary.headline.release.value - 0.2
+    window = Interval(value=value, low=value - spread, high=value + spread, rows=1_500)
+    metric = compare("auc", window, summary.headline.release, allowed=0.05)
+    performance = summary.performance.model_copy(update={"metrics": (metric,)})
+    return summary.model_copy(update={"performance": performance})
+
+
+@pytest.mark.parametrize(("spread", "surely"), [(0.01, True), (0.3, False)])
+def test_a_vote_counts_a_fall_that_is_sure(trained, spread, surely):
+    summary = fallen(trained, spread=spread)
+
+    assert summary.headline.fell
+    assert vote_of(summary).fell is surely
+
+
+def test_a_fall_that_is_blamed_on_the_pipeline_is_broken_data(trained):
+    summary = fallen(trained, spread=0.01)
+    span = Span(low=0.1, high=0.3)
+    parts = tuple(
+        BlamePart(group=group, loss=0.2, range=span, how=how, evidence=())
+        for group, how in (("orders", "restored"), ("profile", "moved"))
+    )
+    blamed = Blame(culprit=Culprit.PIPELINE, text="", metric="auc", groups=parts)
+    of_world = blamed.model_copy(update={"culprit": Culprit.WORLD})
+
+    broken, sound = (vote_of(summary.model_copy(update={"blame": blame})) for blame in (blamed, of_world))
+
+    assert broken.faults == (FaultSeen(kind="blamed", subject="orders", alarming=True),)
+    assert sound.faults == ()
 
 
 def windows(summary, *hours):
