@@ -146,10 +146,9 @@ class Pieces:
         arrow = footer.schema.to_arrow_schema()
         if any(arrow.get_field_index(self._own(name)) < 0 for name in names):
             return False
-        physical = {footer.schema.column(i).path: footer.schema.column(i) for i in range(footer.num_columns)}
         seen = pl.DataFrame(pa.schema([arrow.field(own) for own in self._own_all(names)]).empty_table())
         return all(
-            physical[own].physical_type != "INT96" and seen.schema[own] == self.schema[name]
+            seen.schema[own] == self.schema[name]
             for name, own in zip(names, self._own_all(names), strict=True)
         )
 

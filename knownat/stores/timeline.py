@@ -25,6 +25,8 @@ from knownat.stores.inquiry import Int64s, Numbers, Ordered
 _BITS = 63
 _ROWS = 1 << 16
 """About how many rows a range has."""
+_STRIDE, _FEW = 64, 16
+"""Rows are nearly in order if of every 64th, fewer than one in 16 is before the one before it."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,20 @@ class _Timeline:
 def _sorted(packed: Int64s) -> tuple[Numbers, Int64s]:
     if (packed[1:] >= packed[:-1]).all():
         return np.arange(len(packed), dtype=np.int32), packed
-    order = np.argsort(packed)
+    # A table is mostly written in the order of events. Then rows of one entity are nearly in the order in
+    # which they became visible, and merging the runs of that takes a tenth of a general sort.
+    some = packed[::_STRIDE]
+    in_runs = np.count_nonzero(some[1:] < some[:-1]) * _FEW < len(some)
+    order = np.argsort(packed, kind="stable" if in_runs else None)
     return order.astype(np.int32), packed[order]
+
+
+def _by_entity(codes: Numbers, entities: int) -> Numbers:
+    """Order rows by entity, those of one as they come; digit by digit, without a comparison."""
+    order = np.argsort(codes.astype(np.uint8 if entities < 1 << 8 else np.uint16), kind="stable")
+    if entities >= 1 << 16:
+        order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
+    return order.astype(np.int32)
 
 
 def _ranges(
@@ -204,12 +218,9 @@ def _ranges(
         yield slice(None), None, 0
         return
     width = -(-entities // ranges)
-    numbers = rows.codes // np.int32(width)
-    if entities // width < 256:
-        numbers = numbers.astype(np.uint8)  # sorted by counting
-    order = np.argsort(numbers, kind="stable").astype(np.int32)
+    order = _by_entity(rows.codes, entities)
     starts = np.arange(0, entities + width, width)
-    of_rows = np.searchsorted(numbers[order], np.arange(len(starts)))
+    of_rows = np.searchsorted(rows.codes, starts, sorter=order)
     of_questions = np.searchsorted(asked.codes, np.minimum(starts, entities))
     for i, first in enumerate(starts[:-1].tolist()):
         some = slice(of_questions[i], of_questions[i + 1])

@@ -144,6 +144,11 @@ def test_a_footer_without_statistics_leaves_the_file_to_the_engine(tmp_path: Pat
     assert time_groups(table_of(tmp_path, orders(), write_statistics=False), Window()) is None
 
 
+def test_some_of_a_table_s_rows_are_read_by_the_engine(tmp_path: Path) -> None:
+    table = table_of(tmp_path, orders())
+    assert time_groups(table.narrowed(table.rows.head(1)), Window()) is None
+
+
 def test_null_times_are_refused_with_the_number_of_them_all(tmp_path: Path) -> None:
     table = table_of(tmp_path, orders(created=hours(None, 2, None, 4)))
     asked = pl.Series([9 * HOUR]).cast(pl.Datetime("us", "UTC"))
