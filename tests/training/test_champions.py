@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -134,6 +135,29 @@ def test_a_rollback_serves_the_very_folder_that_served(workspace):
     os.truncate(workspace.releases / MODEL / "1" / "model.txt", 10)
     with pytest.raises(ReleaseError, match="was changed"):
         roll_back(workspace, MODEL, clock=clock)
+
+
+def test_a_rollback_refuses_another_release_of_the_same_number(workspace):
+    clock = FixedClock(to_us(START))
+    files = {"certificate.json": json.dumps(EVIDENCE)}
+    for version in "12":
+        publish_small(workspace.releases, version, files=files)
+        promote(workspace, MODEL, version, clock=clock)
+    shutil.rmtree(workspace.releases / MODEL / "1")
+    publish_small(workspace.releases, "1", files=files, opposite=True)
+    with pytest.raises(ReleaseError, match="digest"):
+        roll_back(workspace, MODEL, clock=clock)
+    assert champion(workspace) == "2"
+
+
+def test_a_rollback_tries_to_load_what_it_goes_back_to(workspace):
+    broken = publish_small(workspace.releases, "1", damage=lambda model: model[: len(model) // 2])
+    served = Deployed(version="1", digest=broken.digest)
+    record(workspace, MODEL, served, role=Role.CHAMPION, reason=None, when=START)
+    serve(workspace, "2", day=1)
+    with pytest.raises(ReleaseError, match="trial load"):
+        roll_back(workspace, MODEL, clock=FixedClock(to_us(START)))
+    assert champion(workspace) == "2"
 
 
 def test_the_commands_list_what_serves_and_what_served_and_go_back(workspace, run_knownat, monkeypatch):

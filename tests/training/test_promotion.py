@@ -89,6 +89,14 @@ def test_a_release_that_breaks_on_loading_is_not_promoted(workspace):
     assert not workspace.deployment.exists()
 
 
+def test_a_release_of_another_model_serves_under_no_other_name(workspace):
+    publish_small(workspace.releases)
+    (workspace.releases / "late_parcel").rename(workspace.releases / "lost_parcel")
+    with pytest.raises(ReleaseError, match="is a release of 'late_parcel', not of 'lost_parcel'"):
+        promote(workspace, "lost_parcel", "1", reason="it is much the same", clock=NOW)
+    assert not workspace.deployment.exists()
+
+
 @pytest.mark.parametrize(
     ("certificate", "told"),
     [
