@@ -16,7 +16,7 @@ from knownat.stores.definitions import find_definitions
 from knownat.stores.feature_names import unit_of, window_of
 from knownat.stores.lineage import Origin, trace
 from knownat.stores.repo import Repo
-from knownat.stores.services import arrow_type
+from knownat.stores.services import arrow_type, request_sources, stored_sources
 
 STORED, ON_DEMAND = "stored", "on demand"
 
@@ -139,8 +139,8 @@ def _stored(
 def _on_demand(
     view: OnDemandFeatureView, consumers: Mapping[str, Sequence[Consumer]], places: Mapping[str, str]
 ) -> ViewEntry:
-    sources = [source.name_alias or source.name for source in view.source_feature_view_projections.values()]
-    inputs = [field.name for request in view.source_request_sources.values() for field in request.schema]
+    sources = [source.name_alias or source.name for source in stored_sources(view)]
+    inputs = [field.name for request in request_sources(view) for field in request.schema]
     return ViewEntry(
         name=view.name,
         kind=ON_DEMAND,

@@ -12,7 +12,14 @@ from knownat.stores.bodies import Body, stand_alone
 from knownat.stores.online_rows import key_types
 from knownat.stores.packed_reads import view_name
 from knownat.stores.repo import Repo
-from knownat.stores.services import Service, ServiceView, arrow_type, take_apart
+from knownat.stores.services import (
+    Service,
+    ServiceView,
+    arrow_type,
+    request_sources,
+    stored_sources,
+    take_apart,
+)
 from knownat.stores.sources import asked_keys, ttl_microseconds
 
 _KEY_DTYPES: Mapping[ValueType, KeyDtype] = {
@@ -131,11 +138,11 @@ def _plan_transform(view: OnDemandFeatureView, body: Body) -> PlanTransform:
 def _inputs(view: OnDemandFeatureView) -> dict[str, str]:
     """Map every name Feast gives a body for an input to the column that holds it."""
     inputs: dict[str, str] = {}
-    for source in view.source_feature_view_projections.values():
+    for source in stored_sources(view):
         for feature in source.features:
             column = f"{source.name_alias or source.name}__{feature.name}"
             inputs |= {feature.name: column, column: column}
-    for request in view.source_request_sources.values():
+    for request in request_sources(view):
         inputs |= {field.name: field.name for field in request.schema}
     return inputs
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast import FeatureStore
+from feast import FeatureStore, RequestSource
 from feast.errors import FeatureServiceNotFoundException
 from feast.feature_view import FeatureView
 from feast.feature_view_projection import FeatureViewProjection
@@ -98,11 +98,24 @@ def _take_apart(store: FeatureStore, name: str, projections: Sequence[FeatureVie
             _add(views, store, projection)
             continue
         on_demand.append(view.with_projection(projection))
-        for source in view.source_feature_view_projections.values():
+        for source in stored_sources(view):
             _add(views, store, source)
-        for request in view.source_request_sources.values():
+        for request in request_sources(view):
             request_inputs |= {field.name: arrow_type(field.dtype) for field in request.schema}
     return Service(name, tuple(views.values()), tuple(on_demand), request_inputs, promised)
+
+
+def stored_sources(view: OnDemandFeatureView) -> list[FeatureViewProjection]:
+    """List the views that an on-demand view reads, by name.
+
+    Feast keeps them in a map of a protocol buffer, which comes out in another order in each process.
+    """
+    return [source for _, source in sorted(view.source_feature_view_projections.items())]
+
+
+def request_sources(view: OnDemandFeatureView) -> list[RequestSource]:
+    """List the requests that an on-demand view reads, by name, as :func:`stored_sources` does the views."""
+    return [source for _, source in sorted(view.source_request_sources.items())]
 
 
 def arrow_type(dtype: FeastType) -> pa.DataType:

@@ -16,7 +16,7 @@ from knownat.stores.examples import FrameExamples
 from knownat.stores.online_rows import from_value, to_online_rows
 from knownat.stores.repo import Repo
 from knownat.stores.retrieval import AsOfRetrievalJob, Wanted
-from knownat.stores.services import as_declared
+from knownat.stores.services import as_declared, request_sources, stored_sources
 from knownat.stores.tables import CREATED_US, EVENT_US
 from tests.stores import shop
 
@@ -50,11 +50,11 @@ def test_values_that_do_not_fit_are_refused_by_the_features_name(values: pa.Arra
         as_declared(pa.chunked_array([values]), kind, "v__f")
 
 
-def view_of(dtype: FeastType, key: ValueType = ValueType.INT64) -> FeatureView:
+def view_of(dtype: FeastType, key: ValueType = ValueType.INT64, name: str = "orders") -> FeatureView:
     customer = Entity(name="customer", join_keys=["customer_id"], value_type=key)
     source = FileSource(path="data/orders.parquet", timestamp_field="event_timestamp")
     fields = [Field(name="customer_id", dtype=Int64), Field(name="feature", dtype=dtype)]
-    view = FeatureView(name="orders", entities=[customer], schema=fields, source=source)
+    view = FeatureView(name=name, entities=[customer], schema=fields, source=source)
     view.features = [fields[1]]
     return view
 
@@ -107,3 +107,19 @@ def test_an_on_demand_body_sees_only_the_inputs_it_declares(repo: Repo, tmp_path
         "peeking__y": [1],
     }
     assert job.to_df()["peeking__y"].tolist() == [1]
+
+
+def test_sources_of_an_on_demand_view_come_by_name_however_feast_lays_them_out() -> None:
+    stored = [view_of(Int64, name=name) for name in ("waits", "orders", "visits")]
+    asked = [RequestSource(name=name, schema=[Field(name=f"{name}_at", dtype=Int64)]) for name in "zax"]
+
+    @on_demand_feature_view(sources=[*stored, *asked], schema=[Field(name="y", dtype=Int64)], mode="python")
+    def doubled(inputs):
+        return {"y": inputs["z_at"]}
+
+    for _ in range(2):
+        assert [source.name for source in stored_sources(doubled)] == ["orders", "visits", "waits"]
+        assert [source.name for source in request_sources(doubled)] == ["a", "x", "z"]
+        for kept in (doubled.source_feature_view_projections, doubled.source_request_sources):
+            for name in list(reversed(kept)):
+                kept[name] = kept.pop(name)
