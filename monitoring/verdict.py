@@ -7,6 +7,7 @@ only while there are no labels does a drifted score ask for a look.
 
 from collections.abc import Iterator, Sequence
 
+from knownat.contract.model_spec import METRICS
 from monitoring.metrics import display_name
 from monitoring.summary import (
     ColumnDrift,
@@ -67,13 +68,22 @@ def _of_performance(performance: Performance, headline: MetricChange | None) -> 
 
 def _all_well(performance: Performance, headline: MetricChange | None) -> str:
     if performance.status is PerformanceStatus.MEASURED and headline is not None:
-        promised = "within what the release promised"
+        near = "near enough to" if _below_usual(headline) else "within"
+        promised = f"{near} what the release promised"
         if headline.usual is not None:
             promised += f": windows as long were {_span(headline.usual)} in its test"
         return f"{display_name(headline.metric)} {headline.window.value:.3g} is {promised}"
     if performance.status is PerformanceStatus.PENDING:
         return "no fault found; the labels have not matured yet"
     return "no fault found; performance could not be measured"
+
+
+def _below_usual(headline: MetricChange) -> bool:
+    """Whether the window is worse than windows as long usually were, though by less than is allowed."""
+    value, usual = headline.window.value, headline.usual
+    if usual is None:
+        return False
+    return value < usual.low if METRICS[headline.metric][0] == "higher" else value > usual.high
 
 
 def _span(usual: Span) -> str:

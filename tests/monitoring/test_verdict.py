@@ -2,7 +2,7 @@ import pytest
 
 from knownat.contract.release import Interval
 from monitoring.performance import compare
-from monitoring.summary import ColumnDrift, Fault, FaultKind, Level, Performance, PerformanceStatus
+from monitoring.summary import ColumnDrift, Fault, FaultKind, Level, Performance, PerformanceStatus, Span
 from monitoring.verdict import judge
 
 OLD = Interval(value=0.8, low=0.79, high=0.81, rows=10_000)
@@ -46,6 +46,26 @@ def verdict(*, faults=(), headline=None, **given):
 def test_all_well_says_so():
     assert verdict().level is Level.OK
     assert verdict().reasons == ("AUC 0.8 is within what the release promised",)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            0.77,
+            "AUC 0.77 is near enough to what the release promised: windows as long were from 0.78 to 0.82",
+        ),
+        (0.79, "AUC 0.79 is within what the release promised: windows as long were from 0.78 to 0.82"),
+        (0.83, "AUC 0.83 is within what the release promised: windows as long were from 0.78 to 0.82"),
+    ],
+)
+def test_a_little_worse_than_usual_is_not_said_to_be_within(value, told):
+    window = Interval(value=value, low=value - 0.01, high=value + 0.01, rows=900)
+    headline = compare("auc", window, OLD, allowed=0.05, usual=Span(low=0.78, high=0.82))
+
+    found = verdict(headline=headline)
+
+    assert (found.level, found.reasons) == (Level.OK, (f"{told} in its test",))
 
 
 @pytest.mark.parametrize("level", [Level.WATCH, Level.ALERT])
