@@ -72,7 +72,7 @@ def summarize(
         faults=tuple(faults),
         score=score,
         features=_features(evidence, seen),
-        views=tuple(statuses(plan, evidence.reference.profile, profile)),
+        views=tuple(statuses(plan, evidence.reference, profile)),
         performance=performance,
     )
     blame = explain_change(

@@ -91,7 +91,8 @@ def _with_timeline(model: pages.ModelPage, marks: Sequence[Mark]) -> pages.Model
 
 def _point(entry: pages.Entry) -> Point:
     s = entry.summary
-    ages = [v.age_s / v.expected_age_s for v in s.views if v.age_s is not None and v.expected_age_s]
+    renewed = (view for view in s.views if view.renewed)
+    ages = [v.age_s / v.expected_age_s for v in renewed if v.age_s is not None and v.expected_age_s]
     return Point(
         start=s.start,
         end=s.end,

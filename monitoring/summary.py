@@ -106,6 +106,8 @@ class ViewStatus(_Frozen):
     age_s: float | None = None
     """Median age of its rows at the question, in seconds."""
     expected_age_s: float | None = None
+    renewed: bool = True
+    """Whether its rows were written again and again in training; what never was grows old, not stale."""
 
 
 class PerformanceStatus(StrEnum):

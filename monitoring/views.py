@@ -24,14 +24,14 @@ _GRACE_S = 3_600.0
 PastOf = Callable[[str], Past]
 
 
-def statuses(plan: ReadPlan, reference: Profile, window: Profile) -> list[ViewStatus]:
+def statuses(plan: ReadPlan, reference: Reference, window: Profile) -> list[ViewStatus]:
     """Count what became of each view's rows; views without a logged status are left out."""
     found = []
     for view in plan.views:
-        seen, expected = (_shares(profile, view.name) for profile in (window, reference))
+        seen, expected = (_shares(profile, view.name) for profile in (window, reference.profile))
         if not seen:
             continue
-        old, new = (_age(profile, view.name, 0.5) for profile in (reference, window))
+        old, new = (_age(profile, view.name, 0.5) for profile in (reference.profile, window))
         found.append(
             ViewStatus(
                 view=view.name,
@@ -44,6 +44,7 @@ def statuses(plan: ReadPlan, reference: Profile, window: Profile) -> list[ViewSt
                 expected_absent=1 - expected.get(Status.PRESENT, 0.0) if expected else 0.0,
                 age_s=new,
                 expected_age_s=old,
+                renewed=not _never_renewed(reference, view.name),
             )
         )
     return found
@@ -54,13 +55,13 @@ def view_faults(
 ) -> Iterator[Fault]:
     """Look for views that were down, had no rows, had old ones, or served what had expired."""
     enough = window.rows >= rules.min_rows
-    for view in statuses(plan, reference.profile, window):
+    for view in statuses(plan, reference, window):
         found = [
             *_of_reads(view),
             *_of_absent(view, _usually_absent(reference, view.view, past), enough=enough),
         ]
         yield from found
-        if enough and not found and not _never_renewed(reference, view.view):
+        if enough and not found and view.renewed:
             yield from _of_age(reference.profile, window, view)
 
 

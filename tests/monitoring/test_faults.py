@@ -155,7 +155,7 @@ def test_what_training_lacked_too_is_expected():
     window = logged(served__profile__status=["not_found"] * (ROWS // 2) + ["present"] * (ROWS // 2))
 
     seen = see(window, reference=reference)
-    (orders, profile) = statuses(PLAN, reference.profile, seen.profile)
+    (orders, profile) = statuses(PLAN, reference, seen.profile)
 
     assert (orders.expected_absent, orders.present) == (0, 1)
     assert (profile.expected_absent, profile.not_found) == (0.5, 0.5)
@@ -264,6 +264,9 @@ def test_rows_written_once_and_for_all_grow_old_without_going_stale(renewed, kin
     old = pa.array([asked[0] - timedelta(days=1)] * ROWS, TIMESTAMP)
     window = window.append_column("served__profile__event_timestamp", old)
 
-    found = find_faults(see(window, reference=make_reference(baseline)))
+    reference = make_reference(baseline)
+    seen = see(window, reference=reference)
+    told = {view.view: view.renewed for view in statuses(PLAN, reference, seen.profile)}
 
-    assert {fault.kind for fault in found if fault.subject == "profile"} == kinds
+    assert {fault.kind for fault in find_faults(seen) if fault.subject == "profile"} == kinds
+    assert told == {"orders": True, "profile": renewed}
