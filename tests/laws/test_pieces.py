@@ -75,7 +75,7 @@ def table_of(rows: list[Row], folder: Path, dice: random.Random, unit: Any) -> F
     )
 
 
-@settings(max_examples=scale(25, 2_000))
+@settings(max_examples=scale(25, 500))
 @given(SEEDS, TTLS, LIMITS, st.sampled_from(["us", "ns"]), st.booleans(), st.booleans())
 def test_files_in_pieces_answer_as_brute_force(
     seed: int, ttl: int, most_rows: int, unit: str, cutoff: bool, find_expired: bool
