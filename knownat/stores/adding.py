@@ -190,7 +190,7 @@ def _kept_if_it_fails(*files: Path) -> Iterator[None]:
     before = {file: file.read_bytes() if file.exists() else None for file in files}
     try:
         yield
-    except BaseException:
+    except BaseException:  # Also an interrupt must leave all files as they were.
         for file, content in before.items():
             if content is None:
                 file.unlink(missing_ok=True)

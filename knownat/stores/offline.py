@@ -93,11 +93,7 @@ class AsOfOfflineStore(OfflineStore):
             keys = [name for view in feature_views for name in asked_keys(view).values()]
             examples = FrameExamples(entity_df, [*keys, *wanted.request_inputs])
         elif isinstance(entity_df, str):
-            # DuckDB takes 20 MB, and most retrievals ask with a data frame.
-            from knownat.stores.entity_sql import query_examples
-
-            tables = project_tables(registry, project, config)
-            examples = MadeExamples(lambda stop: query_examples(entity_df, tables, stop))
+            examples = _queried(entity_df, registry, project, config)
         else:
             examples = examples_of_range(feature_views, config, start_date, end_date)
         return AsOfRetrievalJob(
@@ -225,3 +221,11 @@ class AsOfOfflineStore(OfflineStore):
         if not isinstance(data_source, FileSource):
             return data_source.get_table_column_names_and_types(config)
         return [(field.name, str(field.type)) for field in source_schema(data_source, config)]
+
+
+def _queried(query: str, registry: BaseRegistry, project: str, config: RepoConfig) -> MadeExamples:
+    # DuckDB takes 20 MB, and most retrievals ask with a data frame.
+    from knownat.stores.entity_sql import query_examples
+
+    tables = project_tables(registry, project, config)
+    return MadeExamples(lambda stop: query_examples(query, tables, stop))

@@ -41,7 +41,7 @@ class _Connection:
             if commands := login.commands():
                 for answer in connection.exchange(commands, deadline):
                     refuse_login(answer)
-        except BaseException:
+        except BaseException:  # Also an interrupt: the login may be half said.
             connection.close()
             raise
         return connection
@@ -116,7 +116,7 @@ class RedisWire:
             connection = _Connection.to(self._login, deadline, self._socket_seconds)
         try:
             answers = connection.exchange(commands, deadline)
-        except BaseException:
+        except BaseException:  # Also an interrupt: an answer still on its way would be taken for the next.
             connection.close()
             raise
         self._idle.append(connection)
@@ -174,7 +174,7 @@ def _connected(login: RedisLogin, seconds: float) -> socket.socket:
             bound.connect(login.path)
         encryption = login.encryption()
         return bound if encryption is None else _encrypted(bound, encryption, login.host)
-    except BaseException:
+    except BaseException:  # Also an interrupt: nobody else knows of this socket.
         bound.close()
         raise
 

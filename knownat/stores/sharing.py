@@ -203,6 +203,6 @@ def _rewrite(root: Path, name: str, register: Callable[[Path], object]) -> None:
     file.write_text(mark_shared(file, before), encoding="utf-8")
     try:
         register(root)
-    except BaseException:
+    except BaseException:  # Also an interrupt must not leave a file that was not registered.
         file.write_text(before, encoding="utf-8")
         raise
