@@ -87,6 +87,11 @@ def test_a_label_is_a_number(label):
     assert problems_of(table(label=pa.array([label, 0.0, 1.0]))) == ("'label' holds NaN or infinity",)
 
 
+def test_a_question_without_a_time_is_a_problem():
+    asked = pa.array([START, None, LATER], MOMENT)
+    assert "'event_timestamp' is null in 1 rows" in problems_of(table(event_timestamp=asked))
+
+
 def test_no_rows_are_a_problem():
     assert problems_of(table().slice(0, 0)) == ("returns no rows",)
 

@@ -39,3 +39,12 @@ def test_a_fold_is_fitted_to_what_was_known_when_its_validation_began(count, gap
 def test_too_many_folds_are_named():
     with pytest.raises(ConfigError, match="fold 1: its training side has no answered question"):
         folds_before_cutoff(make_prepared(), 6)
+
+
+def test_a_fold_whose_answers_are_all_one_is_named():
+    prepared = make_prepared()
+    asked = microseconds(prepared.joined.frame["event_timestamp"])
+    first = (asked >= to_us(CUTOFF - timedelta(days=20))) & (asked < to_us(CUTOFF - timedelta(days=10)))
+    prepared.data.labels[first] = 0.0
+    with pytest.raises(ConfigError, match="fold 1: the answers of its validation side are all one"):
+        folds_before_cutoff(prepared, 2)
