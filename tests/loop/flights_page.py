@@ -82,7 +82,8 @@ def off_by_more(found: Found) -> list[str]:
     return [
         f"{name}: AUC {value:.4f}, known to be {known:.3f}"
         for name, value, known in _compared(found)
-        if abs(value - known) > tolerance.get(name, TOLERANCE)
+        # What is known has three digits, so three digits are compared.
+        if round(abs(round(value, 3) - known), 3) > tolerance.get(name, TOLERANCE)
     ]
 
 
