@@ -89,6 +89,11 @@ class Pieces:
             self._fits(footer, names) for footer in self._footers.values()
         )
 
+    @property
+    def rows(self) -> int:
+        """How many rows the files say they have."""
+        return sum(footer.num_rows for footer in self._footers.values())
+
     @cached_property
     def row_groups(self) -> list[RowGroup]:
         """All row groups, in order."""

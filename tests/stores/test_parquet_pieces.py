@@ -16,7 +16,7 @@ from knownat.stores import parquet_pieces
 from knownat.stores.asof import join_as_of
 from knownat.stores.parquet_pieces import Bounds, Pieces
 from knownat.stores.picking import read_columns
-from knownat.stores.tables import FeatureTable, Window, read_times_of, time_groups
+from knownat.stores.tables import FeatureTable, Window, count_rows, read_times_of, time_groups
 
 US = pa.timestamp("us", tz="UTC")
 
@@ -142,6 +142,16 @@ def test_a_late_row_keeps_its_group_in_the_window_in_which_it_became_known() -> 
 
 def test_a_footer_without_statistics_leaves_the_file_to_the_engine(tmp_path: Path) -> None:
     assert time_groups(table_of(tmp_path, orders(), write_statistics=False), Window()) is None
+
+
+@pytest.mark.parametrize("files", [2, 17])
+def test_rows_are_counted_by_footers_of_few_files_and_by_the_engine_of_many(
+    tmp_path: Path, files: int
+) -> None:
+    table = table_of(tmp_path, *[orders()] * files)
+    assert table.pieces is not None
+    rows = pl.scan_parquet([*table.pieces.files]).with_row_index("__position")
+    assert count_rows(replace(table, rows=rows)) == 4 * files
 
 
 def test_some_of_a_table_s_rows_are_read_by_the_engine(tmp_path: Path) -> None:
