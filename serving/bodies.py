@@ -23,7 +23,7 @@ class Bodies:
     """Collects request bodies: of bounded length, in bounded time."""
 
     def __init__(self, *, most_bytes: int = MAX_BODY_BYTES, most_seconds: float = 10.0) -> None:
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._most_seconds = most_seconds
         self._late: set[asyncio.Task[object]] = set()
         self.arriving: dict[asyncio.Task[object], float] = {}
@@ -50,8 +50,8 @@ class Bodies:
                 message: Message = arrived.value
                 body: bytes = message.get("body", b"")
                 if message["type"] == "http.request" and not message.get("more_body"):
-                    if len(body) > self._most_bytes:
-                        raise _too_large(self._most_bytes) from None
+                    if len(body) > self.most_bytes:
+                        raise _too_large(self.most_bytes) from None
                     return body
                 first = _given(message)
             else:
@@ -68,7 +68,7 @@ class Bodies:
         try:
             message = await first
             body: bytes = message.get("body", b"")
-            if message.get("more_body") or len(body) > self._most_bytes:
+            if message.get("more_body") or len(body) > self.most_bytes:
                 return await self._rest(headers, message, receive)
         except asyncio.CancelledError:
             if task not in self._late:
@@ -94,16 +94,16 @@ class Bodies:
         self, headers: Iterable[tuple[bytes, bytes]], message: Message, receive: Receive
     ) -> bytes:
         announced = next((value for name, value in headers if name == b"content-length"), b"")
-        if announced.isdigit() and int(announced) > self._most_bytes:
-            raise _too_large(self._most_bytes)
+        if announced.isdigit() and int(announced) > self.most_bytes:
+            raise _too_large(self.most_bytes)
         body = bytearray(message.get("body", b""))
-        while message.get("more_body") and len(body) <= self._most_bytes:
+        while message.get("more_body") and len(body) <= self.most_bytes:
             message = await receive()
             if message["type"] != "http.request":
                 raise ClientGone
             body += message.get("body", b"")
-        if len(body) > self._most_bytes:
-            raise _too_large(self._most_bytes)
+        if len(body) > self.most_bytes:
+            raise _too_large(self.most_bytes)
         return bytes(body)
 
 

@@ -31,6 +31,8 @@ Group = Sequence[tuple[Call, Asked]]
 
 # More at once would gain little, and the first of them would wait for the last.
 _TOGETHER = 16
+# What is longer asks for many rows, or for none.
+_MOST_BYTES = 16_384
 
 
 class Rounds:
@@ -41,6 +43,8 @@ class Rounds:
         self._door = route.door
         self._beside = beside
         self._calls: list[Call] = []
+        self.most_bytes = min(_MOST_BYTES, route.door.bodies.most_bytes)
+        """What is longer goes the way on which it is counted while it comes in."""
 
     def takes(self, scope: Connection) -> bool:
         """Tell whether a request is one to gather, by its head."""

@@ -21,8 +21,6 @@ Headers = Iterable[tuple[bytes, bytes]]
 WholeAnswer = Callable[[Headers, bytes], bool]
 
 EXTENSION = "knownat.whole_answer"
-MOST_GATHERED_BYTES = 16_384
-"""What is longer asks for many rows, or for none."""
 
 
 class Call:
@@ -58,6 +56,11 @@ class Call:
 
 class Gathering(Protocol):
     """What takes calls that come together; :class:`serving.rounds.Rounds` is one."""
+
+    @property
+    def most_bytes(self) -> int:
+        """How long a body may be that is gathered."""
+        ...
 
     def takes(self, scope: Scope) -> bool:
         """Tell whether a request is one to gather, by its head."""
@@ -105,7 +108,7 @@ class WholeAnswers(HttpToolsProtocol):
         held, self._held = self._held, None
         if held is None:
             return
-        if self._gathering is not None and len(held.body) <= MOST_GATHERED_BYTES:
+        if self._gathering is not None and len(held.body) <= self._gathering.most_bytes:
             self.pressure.waiting += 1
             self._gathering.add(Call(self, held))
         else:
@@ -115,7 +118,6 @@ class WholeAnswers(HttpToolsProtocol):
         gathered = (
             self._in_head_end
             and self._gathering is not None
-            and not cycle.waiting_for_100_continue
             and self._gathering.takes(cast("Scope", cycle.scope))
         )
         if gathered:

@@ -109,7 +109,7 @@ def release(
         (staged / "model.txt").write_bytes(text)
         (staged / "read_plan.json").write_text(PLAN.model_dump_json())
         pq.write_table(pa.table(golden), staged / "golden.parquet")
-        return publish_release(staged, folder, _manifest(version, spec))
+        return publish_release(staged, folder, manifest_of(version, spec))
 
 
 def deployed(release: Release) -> Deployed:
@@ -141,7 +141,7 @@ def _train(values: np.ndarray, *, seed: int, trees: int, leaves: int) -> bytes:
     return lightgbm.train(params, data, trees).model_to_string().encode()
 
 
-def _manifest(version: str, spec: Mapping[str, object]) -> dict[str, object]:
+def manifest_of(version: str, spec: Mapping[str, object]) -> dict[str, object]:
     return {
         "model": MODEL, "version": version, "spec": _spec(spec), "feature_schema": SCHEMA,
         "training_start": NOW, "training_end": NOW, "cutoff": NOW, "training_rows": 2_000,

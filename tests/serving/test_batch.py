@@ -1,5 +1,7 @@
 """Scoring files: every row once and in order, a batch at a time, and the target whole or not there."""
 
+import weakref
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,6 +95,33 @@ def test_the_size_of_a_batch_changes_no_score(made, tmp_path):
     assert found[0].equals(found[1])
     assert found[1].equals(found[2])
     assert found[0]["degraded"].to_pylist()[-3:] == [False, True, True]
+
+
+class Watching(History):
+    """Also sees, each time it is asked, what is left of the batches before."""
+
+    def __init__(self, made):
+        super().__init__(made)
+        self.given: list[weakref.ref] = []
+        self.allocated: list[int] = []
+
+    def __call__(self, examples, plan):
+        assert [given() for given in self.given] == [None] * len(self.given)
+        self.allocated.append(pa.total_allocated_bytes())
+        frame = super().__call__(examples, plan)
+        self.given.append(weakref.ref(frame))
+        return frame
+
+
+def test_nothing_of_a_batch_is_kept_when_the_next_is_asked_for(made, tmp_path):
+    source = written(tmp_path / "in", questions([i % CUSTOMERS for i in range(12_000)])) / "0.parquet"
+    history = Watching(made)
+
+    score(made, source, tmp_path / "out.parquet", history, batch_rows=200)
+
+    assert history.asked == [200] * 60
+    # What is allocated by the last batches is what was by the second.
+    assert max(history.allocated[30:]) <= 1.5 * max(history.allocated[1:5]) + 65_536
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_and_joined_in_whole_batches(made, tmp_path):

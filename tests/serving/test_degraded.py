@@ -9,7 +9,7 @@ from knownat.contract.log_reader import read_predictions
 from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import CorruptRow
 from serving.bodies import Bodies
-from serving.errors import ClientTooSlow, StoreUnavailable
+from serving.errors import BodyTooLarge, ClientTooSlow, StoreUnavailable
 from serving.lanes import Claim
 from serving.reading import ReadFailed
 from serving.stored_features import StoredFeatures
@@ -256,3 +256,17 @@ def test_a_cancelled_request_is_not_taken_for_a_slow_client():
         assert bodies.arriving == {}
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize(("length", "taken"), [(4, True), (5, False)])
+def test_a_body_that_comes_in_one_piece_is_held_to_the_limit(length, taken):
+    async def receive():
+        return {"type": "http.request", "body": b"x" * length, "more_body": False}
+
+    received = Bodies(most_bytes=4).receive([], receive)
+
+    if taken:
+        assert asyncio.run(received) == b"xxxx"
+    else:
+        with pytest.raises(BodyTooLarge):
+            asyncio.run(received)

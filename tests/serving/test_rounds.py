@@ -112,6 +112,18 @@ def test_what_comes_together_is_answered_as_it_is_alone(made):
     assert len(set(logged["prediction_id"].to_pylist())) == logged.num_rows
 
 
+def test_a_short_body_is_held_to_a_limit_that_is_shorter(made):
+    with serving(made, "--max-body-bytes", "2000") as running, ExitStack() as stack:
+        answers = []
+        for length in (2_000, 2_001):
+            address = running.url.removeprefix("http://").split(":")
+            connection = stack.enter_context(socket.create_connection(address, timeout=30))
+            connection.sendall(post(PREDICT, (GOOD % 3).ljust(length)))
+            answers.append(read_answer(stack.enter_context(connection.makefile("rb"))))
+
+    assert [status.split()[1] for status, _, _ in answers] == ["200", "413"]
+
+
 @dataclass
 class Recorded:
     """A call that keeps what it is answered."""

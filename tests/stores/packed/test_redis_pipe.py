@@ -137,6 +137,7 @@ def test_more_than_was_asked_for_ends_the_connection_before_the_next_question() 
         return await numbered(data) * 2
 
     async def ask_two() -> tuple[object, object, int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
         async with Scripted(twice, numbered) as server:
             pipe = server.pipe()
             first = await pipe.ask(one("1"), PLENTY)
@@ -144,7 +145,9 @@ def test_more_than_was_asked_for_ends_the_connection_before_the_next_question() 
             pipe.close()
             return first, second, server.connections
 
+    broken: list[object] = []
     assert asyncio.run(ask_two()) == (b"1", b"2", 2)
+    assert broken == []
 
 
 def test_nonsense_is_not_asked_again() -> None:
