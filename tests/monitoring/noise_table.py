@@ -10,7 +10,7 @@ from tests.monitoring.test_estimate import METRICS, PASTS, WORLDS, count_inside
 from tests.monitoring.test_noise import count_alarms, count_missed, july, numbers_of
 
 SPLITS = 200
-WINDOWS = 1_000
+WINDOWS = 300
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "chance-and-power.md"
 INTRO = """# How often chance alarms, what goes unseen, and what a range holds
 
