@@ -24,6 +24,7 @@ from knownat.errors import SchemaMismatch, UnknownSchema
 VERSION = 1
 BIAS = 1 << 63
 HEADER = struct.Struct(">BQQH8s")
+_HEADER = [("version", "u1"), ("event", ">u8"), ("created", ">u8"), ("width", ">u2"), ("schema", "=u8")]
 IDENTITY = slice(17, 27)
 """Where a row names its schema: the number of features, then the fingerprint."""
 CHECK_BYTES = 4
@@ -63,6 +64,7 @@ _ALIASES = {
 }
 _KEY_DTYPES = ("int64", "string", "bytes", "bool")
 _MOST_FEATURES = 65_535
+_MOST_BYTES = 2**62
 
 
 def row_dtype(name: str) -> str:
@@ -200,17 +202,12 @@ class Layout:
         payload: list[tuple[str, str, tuple[int, ...]]] = [("nulls", "u1", (self.null_bytes,))]
         payload += [(dtype, FIXED[dtype][1], (count,)) for dtype, count in self.groups.items()]
         payload += [("ends", ">u4", (self.variable,))] if self.variable else []
-        header = [
-            ("version", "u1"),
-            ("event", ">u8"),
-            ("created", ">u8"),
-            ("width", ">u2"),
-            ("schema", "=u8"),
-        ]
         self.payload = np.dtype(payload)
-        self.record = np.dtype([*header, *payload])
+        self.record = np.dtype([*_HEADER, *payload])
         # Rows without text and lists all have one length: then the check lies in the record too.
-        self.whole_record = np.dtype([*header, *payload, ("check", "V4")])
+        self.whole_record = np.dtype([*_HEADER, *payload, ("check", "V4")])
+        self.least_bytes = self.fixed.size + CHECK_BYTES
+        self.most_bytes = _MOST_BYTES if self.variable else self.least_bytes
 
 
 def is_intact(key: bytes, row: bytes) -> bool:

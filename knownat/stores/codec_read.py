@@ -43,6 +43,9 @@ class RowDecoder:
     def __init__(self, schema: RowSchema, wanted: Sequence[RowField]) -> None:
         self.schema = schema
         self.layout = schema.layout
+        number = int(np.uint64(schema.number).astype(np.int64))
+        self.expected = (number, self.layout.least_bytes, self.layout.most_bytes)
+        """The schema's number, and the least and most bytes of a row of it."""
         stored = _stored_fields(schema, wanted)
         self._found = [(i, schema.features.index(f), f) for i, f in enumerate(stored) if f is not None]
         self._place = {position: place for position, place, _ in self._found}
@@ -103,10 +106,15 @@ class RowDecoder:
         size = self.layout.fixed.size
         return np.frombuffer(b"".join([row[:size] for row in rows]), dtype=self.layout.record)
 
-    def columns(self, rows: Sequence[bytes], records: np.ndarray) -> list[list[object]]:
-        """Decode rows to Python values, one list a feature; a null is None."""
+    def columns(
+        self, rows: Sequence[bytes], records: np.ndarray, nulls: bytes | None = None
+    ) -> list[list[object]]:
+        """Decode rows to Python values, one list a feature; a null is None.
+
+        ``nulls`` are the null bits of all rows together, where the caller has them.
+        """
         decoded: list[list[object]] = [[None] * len(rows)] * (len(self._found) + len(self._missing))
-        nulls = _any_null(records)
+        nulls = _any_null(records) if nulls is None else nulls
         for position, place, field in self._found:
             decoded[position] = column = self._column(rows, records, place, field)
             if _is_null(nulls, place):
@@ -133,9 +141,16 @@ class RowDecoder:
         return [row[start:end] for row, start, end in zip(rows, starts, ends, strict=True)]
 
     def fill_matrix(
-        self, rows: Sequence[bytes], records: np.ndarray, out: npt.NDArray[np.float64], codes: Codes
+        self,
+        rows: Sequence[bytes],
+        records: np.ndarray,
+        out: npt.NDArray[np.float64],
+        codes: Codes,
+        nulls: bytes | None = None,
     ) -> None:
         """Decode rows into ``out``, shape (rows, features); null, unknown text and missing are NaN.
+
+        ``nulls`` are the null bits of all rows together, where the caller has them.
 
         Raises
         ------
@@ -143,7 +158,9 @@ class RowDecoder:
             If a feature is a list or bytes, or text without codes: it has no place in a matrix.
         """
         for dtype, into, taken in self._blocks:
-            out[:, into] = records[dtype][:, taken]
+            block = records[dtype]
+            # To put columns in another order is cheap once they are this machine's numbers.
+            out[:, into] = block[:, taken] if isinstance(taken, slice) else _native(block).take(taken, axis=1)
         for position in self._missing:
             out[:, position] = np.nan
         for position, place, field in self._texts:
@@ -151,7 +168,7 @@ class RowDecoder:
             if known is None or field.dtype != "string":
                 raise SchemaMismatch(f"Feature '{field.name}' is {field.dtype}; a matrix holds numbers only.")
             out[:, position] = [known.get(raw, np.nan) for raw in self._tails(rows, records, place)]
-        nulls = _any_null(records)
+        nulls = _any_null(records) if nulls is None else nulls
         if nulls != self._no_nulls:
             for position in self._null_positions(nulls):
                 out[_null_mask(records, self._place[position]), position] = np.nan
@@ -174,6 +191,10 @@ def _stored_fields(schema: RowSchema, wanted: Sequence[RowField]) -> list[RowFie
                 "A feature keeps its type; give the new type a new name."
             )
     return found
+
+
+def _native(block: np.ndarray) -> np.ndarray:
+    return block.astype(block.dtype.newbyteorder("="))
 
 
 def _picker(places: list[int]) -> Callable[[Stored], Sequence[object]]:

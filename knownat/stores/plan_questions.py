@@ -1,23 +1,30 @@
 """The row keys that a question of many entity rows needs: each entity encoded, and asked for, once.
 
-Rows of a batch share entities: a thousand flights leave from three airports. What the views of one
-subject ask for is found out once, and every distinct row is read, checked and decoded once.
+Rows of a batch share entities: a thousand flights leave from three airports. Each column of keys is
+looked through once for all the views that need it, what the views of one subject ask for is found out
+once, and every distinct row is read, checked and decoded once.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
+from itertools import count as count_up
 
 import numpy as np
-import numpy.typing as npt
 
 from knownat.errors import BadKey
+from knownat.stores.key_columns import NOTHING, Indices, KeyColumn, entities_of
 from knownat.stores.row_keys import Entities, entity_bytes
 
-_SHARED = 0.8  # Up to this share of distinct entities it pays to ask for each once.
-_FEW = 8
-
-Indices = npt.NDArray[np.intp]
+# So few rows are encoded one by one in less time than it takes to find out which are alike.
+_FEW = 4
+# With so many values of one key it does not pay to look for entities that are alike.
+_MOSTLY = 0.7
+# Up to so many possible codes a row are looked up in a table.
+_TABLED = 8
+_MOST_CODES = 2**62
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,37 @@ class Asked:
 
     entities: Entities
     count: int
-    rows: Indices | None
-    """The entity rows that have a key, where some have a null."""
     wants: Indices | None
-    """Of each of them the place among the entities, where that is not its own."""
+    """Of each entity row the place among the entities, or ``NOTHING``; None where that is its own."""
+    whole: bool
+    """Whether every entity row has a key."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What each view is asked for, in the views' order, and all of its row keys behind one another."""
+
+    count: int
+    asked: list[Asked]
+    keys: list[bytes]
+    ends: list[int]
+    """Where among the keys each view's begin, and where the last one's end."""
+
+    @classmethod
+    def of(cls, count: int, asked: list[Asked], keys: Iterable[list[bytes]]) -> "Question":
+        """Put the views' row keys behind one another."""
+        ends = list(accumulate((some.count for some in asked), initial=0))
+        return cls(count, asked, list(chain.from_iterable(keys)), ends)
 
     @property
-    def plain(self) -> bool:
-        """Whether the entities are the rows, one for one."""
-        return self.rows is None and self.wants is None
+    def picks(self) -> Indices:
+        """Return for each view and entity row which key it wants; the place behind the last for no key."""
+        own = np.arange(self.count)
+        wants = np.array([own if asked.wants is None else asked.wants for asked in self.asked], dtype=np.intp)
+        picks = wants.reshape(len(self.asked), self.count) + np.array(self.ends[:-1], dtype=np.intp)[:, None]
+        if not all(asked.whole for asked in self.asked):
+            picks[wants == NOTHING] = self.ends[-1]
+        return picks
 
 
 def rows_asked(keys: Mapping[str, Sequence[object]]) -> int:
@@ -72,50 +101,95 @@ def rows_asked(keys: Mapping[str, Sequence[object]]) -> int:
     return lengths.pop()
 
 
-def ask(subject: Subject, keys: Mapping[str, Sequence[object]], count: int) -> Asked:
-    """Encode the entities of one subject.
+class Subjects:
+    """The subjects of a plan, and the columns of keys that they need together."""
 
-    Raises
-    ------
-    BadKey
-        If a key is missing, or of another type than its view's.
-    """
-    try:
-        columns = [keys[name] for name in subject.request_keys]
-    except KeyError as error:
-        raise BadKey(f"Key {error} is missing.") from error
-    rows: Indices | None = None
-    if any(None in column for column in columns):
-        whole = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
-        columns = [[column[i] for i in whole] for column in columns]
-        count, rows = len(whole), np.array(whole, dtype=np.intp)
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._subjects = tuple(subjects)
+        named = [tuple(zip(s.request_keys, s.dtypes, strict=True)) for s in subjects]
+        self._columns = tuple(dict.fromkeys(chain.from_iterable(named)))
+        self._places = [tuple(map(self._columns.index, pairs)) for pairs in named]
+
+    def ask(self, keys: Mapping[str, Sequence[object]], count: int) -> list[Asked]:
+        """Encode the entities of every subject.
+
+        Raises
+        ------
+        BadKey
+            If a key is missing, or of another type than its view's.
+        """
+        try:
+            if count <= _FEW:
+                return [_few(s, [keys[name] for name in s.request_keys], count) for s in self._subjects]
+            columns = [KeyColumn(dtype, keys[name]) for name, dtype in self._columns]
+        except KeyError as error:
+            raise BadKey(f"Key {error} is missing.") from error
+        return [_many([columns[place] for place in places], count) for places in self._places]
+
+
+def _few(subject: Subject, columns: list[Sequence[object]], count: int) -> Asked:
     if not columns:
-        return Asked(Entities((), (), 1), 1, None, np.zeros(count, dtype=np.intp))
-    if count > _FEW and (shared := _distinct(columns, count)) is not None:
-        some, wants = shared
-        return Asked(Entities(subject.dtypes, some, len(some[0])), len(some[0]), rows, wants)
-    return Asked(Entities(subject.dtypes, columns, count), count, rows, None)
+        return _the_only(count)
+    if not any(None in column for column in columns):
+        return Asked(Entities(subject.dtypes, columns, count), count, None, whole=True)
+    rows = list(zip(*columns, strict=True))
+    whole = [row for row in rows if None not in row]
+    places = np.array([NOTHING if None in row else whole.index(row) for row in rows], dtype=np.intp)
+    wanted = list(zip(*whole, strict=True)) or [()] * len(columns)
+    return Asked(Entities(subject.dtypes, wanted, len(whole)), len(whole), places, whole=False)
 
 
-def _distinct(columns: list[Sequence[object]], count: int) -> tuple[list[Sequence[object]], Indices] | None:
-    named = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    try:
-        distinct = dict.fromkeys(named)
-    except TypeError:
-        return None  # What cannot be hashed is no key: it is refused where keys are encoded.
-    if len(distinct) > _SHARED * count:
-        return None
-    # 1 and True are equal and yet not one key: a column of mixed types is left to be refused.
-    mixed = any(len(set(map(type, column))) > 1 for column in columns)
-    if mixed:
-        return None
-    places = {entity: place for place, entity in enumerate(distinct)}
-    wants = np.fromiter(map(places.__getitem__, named), dtype=np.intp, count=count)
+def _many(columns: list[KeyColumn], count: int) -> Asked:
+    if not columns:
+        return _the_only(count)
     if len(columns) == 1:
-        return [list(distinct)], wants
-    return [list(column) for column in zip(*distinct, strict=True)], wants
+        (column,) = columns
+        wants = None if column.own else column.codes
+        return Asked(column.entities, column.distinct, wants, column.whole)
+    if all(column.whole for column in columns):
+        codes = [column.codes for column in columns]
+        if max(column.distinct for column in columns) > _MOSTLY * count:
+            return Asked(entities_of(columns, codes), count, None, whole=True)
+        some, wants = _alike(columns, codes)
+        return Asked(entities_of(columns, some), len(some[0]), wants, whole=True)
+    rows = np.flatnonzero(np.logical_and.reduce([column.codes != NOTHING for column in columns]))
+    wants = np.full(count, NOTHING, dtype=np.intp)
+    some, wants[rows] = _alike(columns, [column.codes[rows] for column in columns])
+    return Asked(entities_of(columns, some), len(some[0]), wants, whole=False)
 
 
-def flat(keys: Sequence[list[bytes]]) -> list[bytes]:
-    """Return every view's row keys as one question to the store."""
-    return list(chain.from_iterable(keys))
+def _alike(columns: Sequence[KeyColumn], codes: Sequence[Indices]) -> tuple[list[Indices], Indices]:
+    """Return of each column the codes of every combination once, and of each row which it has."""
+    if math.prod(column.distinct for column in columns) > _MOST_CODES:
+        _, first, wants = np.unique(np.stack(codes, axis=1), axis=0, return_index=True, return_inverse=True)
+        return [some[first] for some in codes], wants
+    together, different = codes[0], columns[0].distinct
+    for column, some in zip(columns[1:], codes[1:], strict=True):
+        together = together * column.distinct + some
+        different *= column.distinct
+    found, wants = (_tabled if different <= _TABLED * len(together) else _hashed)(together, different)
+    parts: list[Indices] = []
+    for column in reversed(columns[1:]):
+        found, part = np.divmod(found, column.distinct)
+        parts.append(part)
+    return [found, *reversed(parts)], wants
+
+
+def _tabled(codes: Indices, different: int) -> tuple[Indices, Indices]:
+    """Return the codes that occur, and of each code which of them it is."""
+    places = np.zeros(different, dtype=np.intp)
+    places[codes] = 1
+    found = np.flatnonzero(places)
+    places[found] = np.arange(len(found))
+    return found, places[codes]
+
+
+def _hashed(codes: Indices, _different: int) -> tuple[Indices, Indices]:
+    """Do the same where there could be many more codes than there are."""
+    places: defaultdict[int, int] = defaultdict(count_up().__next__)
+    wants = np.fromiter(map(places.__getitem__, codes.tolist()), dtype=np.intp, count=len(codes))
+    return np.array(list(places), dtype=np.intp), wants
+
+
+def _the_only(count: int) -> Asked:
+    return Asked(Entities.of([b""]), 1, np.zeros(count, dtype=np.intp), whole=True)

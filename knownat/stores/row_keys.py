@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -108,41 +108,128 @@ def row_key(prefix: bytes, entity: bytes) -> bytes:
     )
 
 
+def encode_values(dtype: str, values: Sequence[object]) -> list[bytes]:
+    """Encode many values of one join key.
+
+    Raises
+    ------
+    BadKey
+        If a value is of another type than its key.
+    """
+    if dtype != "string" or set(map(type, values)) - {str}:
+        return [_value_bytes(dtype, value) for value in values]
+    try:
+        encoded = list(map(str.encode, cast("Sequence[str]", values)))
+    except UnicodeEncodeError as error:
+        raise BadKey("A key is not valid Unicode text.") from error
+    heads = {size: _SIZED.pack(2, size) for size in set(map(len, encoded))}
+    return [heads[len(text)] + text for text in encoded]
+
+
 class Entities:
     """Many entities, encoded once for all the views that they name rows of."""
 
     def __init__(self, dtypes: Sequence[str], columns: Sequence[Any], count: int) -> None:
-        self._ints: npt.NDArray[np.uint8] | None = None
+        self._matrix: npt.NDArray[np.uint8] | None = None
         self._encoded: Sequence[bytes] = ()
         if not dtypes:
             self._encoded = [b""] * count
         elif list(dtypes) == ["int64"]:
-            self._ints = _int_bytes(columns[0])
+            values = columns[0]
+            self._matrix = int_bytes(values if isinstance(values, np.ndarray) else _only_integers(values))
+        elif len(dtypes) == 1:
+            self._encoded = encode_values(dtypes[0], columns[0])
         else:
             self._encoded = [entity_bytes(dtypes, values) for values in zip(*columns, strict=True)]
 
+    @classmethod
+    def of(cls, encoded: Sequence[bytes]) -> "Entities":
+        """Hold entities whose values were encoded and joined."""
+        made = cls.__new__(cls)
+        made._matrix = None
+        made._encoded = encoded
+        return made
+
+    @classmethod
+    def laid_out(cls, matrix: npt.NDArray[np.uint8]) -> "Entities":
+        """Hold integers as :func:`int_bytes` encodes them."""
+        made = cls.of(())
+        made._matrix = matrix
+        return made
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._encoded), default=0)
+
     def row_keys(self, prefix: bytes) -> list[bytes]:
         """Return the keys of the entities' rows in a view."""
-        if self._ints is None:
-            return [row_key(prefix, entity) for entity in self._encoded]
-        count, width = self._ints.shape
+        if self._matrix is None:
+            if len(prefix) + self._longest > MOST_KEY_BYTES:
+                return [row_key(prefix, entity) for entity in self._encoded]
+            return [prefix + entity for entity in self._encoded]
+        count, width = self._matrix.shape
         keys = np.empty((count, len(prefix) + width), dtype=np.uint8)
         keys[:, : len(prefix)] = np.frombuffer(prefix, dtype=np.uint8)
-        keys[:, len(prefix) :] = self._ints
-        listed: list[bytes] = keys.view(f"V{keys.shape[1]}").ravel().tolist()
-        return listed
+        keys[:, len(prefix) :] = self._matrix
+        return listed(keys)
 
 
-def _int_bytes(values: Any) -> npt.NDArray[np.uint8]:
-    if not isinstance(values, np.ndarray) and set(map(type, values)) - {int}:
-        raise BadKey("A key must be a 64-bit integer.")
+def listed(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Return the rows of an array of bytes."""
+    rows: list[bytes] = matrix.view(f"V{matrix.shape[1]}").ravel().tolist()
+    return rows
+
+
+def has_null(dtype: str, values: Sequence[object]) -> bool:
+    """Tell whether a column of keys holds a null.
+
+    Raises
+    ------
+    BadKey
+        If it holds a value of another type than the key: 1 and True are equal and yet not one key.
+    """
+    if dtype == "string" and _all_text(values):
+        return False
+    kinds = set(map(type, values))
+    if odd := kinds - {_TYPES[dtype], type(None)}:
+        raise BadKey(f"A key must be {dtype}, not {sorted(kind.__name__ for kind in odd)}.")
+    return type(None) in kinds
+
+
+def _all_text(values: Sequence[object]) -> bool:
+    """Tell, in a quarter of the time that a look at each type takes, that all values are text."""
     try:
-        integers = np.array(values, dtype=np.int64)
+        "".join(cast("Sequence[str]", values))
+    except TypeError:
+        return False
+    return True
+
+
+def _only_integers(values: Sequence[object]) -> npt.NDArray[np.int64]:
+    if has_null("int64", values):
+        raise BadKey("A key must be a 64-bit integer.")
+    return integers(values)
+
+
+def integers(values: Sequence[object]) -> npt.NDArray[np.int64]:
+    """Lay Python integers out as an array.
+
+    Raises
+    ------
+    BadKey
+        If one is beyond 64 bits.
+    """
+    try:
+        return np.array(values, dtype=np.int64)
     except OverflowError as error:
         raise BadKey("A key must be a 64-bit integer.") from error
-    encoded = np.empty((len(integers), _INT.size), dtype=np.uint8)
+
+
+def int_bytes(values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Encode integers as :func:`entity_bytes` does, one a row of the answer."""
+    encoded = np.empty((len(values), _INT.size), dtype=np.uint8)
     encoded[:, 0] = 1
-    biased = integers.view(np.uint64) ^ np.uint64(BIAS)
+    biased = values.astype(np.int64, copy=False).view(np.uint64) ^ np.uint64(BIAS)
     encoded[:, 1:] = biased.astype(">u8").view(np.uint8).reshape(-1, 8)
     return encoded
 

@@ -67,7 +67,7 @@ class ViewRows:
             If its schema has other keys, or a wanted feature as another type.
         """
         if crc32(row, crc32(key, INTACT)) != INTACT:
-            raise self._corrupt(1)
+            raise self.corrupt(1)
         decoder = self._decoders.get(row[IDENTITY])
         if decoder is None or row[0] != VERSION:
             decoder = self._learn(row)
@@ -83,8 +83,8 @@ class ViewRows:
         if not rows:
             return
         if not are_intact(keys, rows):
-            raise self._corrupt(sum(not is_intact(k, row) for k, row in zip(keys, rows, strict=True)))
-        decoder = self._decoder(rows[0])
+            raise self.corrupt(sum(not is_intact(k, row) for k, row in zip(keys, rows, strict=True)))
+        decoder = self.decoder(rows[0])
         if (records := _alike(decoder, rows)) is not None:
             yield RowGroup(decoder, places, rows, records)
             return
@@ -94,10 +94,11 @@ class ViewRows:
         among = np.arange(len(rows))[places] if isinstance(places, slice) else places
         for some in positions.values():
             chosen = [rows[i] for i in some]
-            decoder = self._decoder(chosen[0])
+            decoder = self.decoder(chosen[0])
             yield RowGroup(decoder, among[some], chosen, decoder.records(chosen))
 
-    def _decoder(self, row: bytes) -> RowDecoder:
+    def decoder(self, row: bytes) -> RowDecoder:
+        """Return what decodes rows of the schema that a checked row names. Raises the same as :meth:`one`."""
         known = self._decoders.get(row[IDENTITY])
         return known if known is not None and row[0] == VERSION else self._learn(row)
 
@@ -121,7 +122,8 @@ class ViewRows:
         decoder = self._decoders[identity] = RowDecoder(schema, self.wanted)
         return decoder
 
-    def _corrupt(self, count: int) -> CorruptRow:
+    def corrupt(self, count: int) -> CorruptRow:
+        """Name so many rows that are not what was written."""
         return CorruptRow(
             f"{self.name}: {count} stored row(s) are damaged or were written under another key; nothing of "
             "the answer is used. Delete the view's rows and materialize it again."
