@@ -4,7 +4,9 @@ import asyncio
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from zlib import crc32
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan, ReadResult, Status
 from knownat.errors import BadKey, CorruptRow, SchemaMismatch, UnknownSchema
-from knownat.stores.codec import RowSchema
+from knownat.stores.codec import INTACT, RowSchema
 from knownat.stores.packed_read import NO_TIME, STATUS, PackedReader
 from knownat.stores.packed_write import write_table
+from knownat.stores.plan_questions import Subject, Subjects
 from knownat.stores.row_keys import ViewName, entity_bytes, row_key
 from knownat.stores.rows import RowStore
 from tests.stores.packed.feature_rows import NOW_US
@@ -265,3 +268,70 @@ def test_a_row_of_an_unknown_schema_fails_by_name(filled: RowStore) -> None:
         reader.read_one({"buyer": 3}, NOW_US)
     with pytest.raises(UnknownSchema, match="shop/orders"):
         reader.read({"buyer": [3]}, NOW_US)
+
+
+def test_an_emptied_row_is_refused_where_many_are_read(filled: RowStore) -> None:
+    reader = PackedReader(Tampered(filled, {orders_key(3): b""}), plan_of(ORDERS))
+    with pytest.raises(CorruptRow, match="orders: 1 stored row"):
+        reader.read_matrix({"buyer": [2, 3, 999]}, NOW_US)
+    with pytest.raises(CorruptRow, match="orders: 1 stored row"):
+        reader.read({"buyer": [2, 3, 999]}, NOW_US)
+
+
+def test_the_view_of_a_damaged_row_is_named_among_several(filled: RowStore) -> None:
+    rates = ViewName("shop", "rates").prefix
+    reader = PackedReader(Tampered(filled, {rates: b"garbage"}), PLAN)
+    with pytest.raises(CorruptRow, match="shop/rates: 1 stored row"):
+        reader.read({"buyer": [2, 3], "town": ["Oslo", "Oslo"]}, NOW_US)
+
+
+@pytest.mark.parametrize("size", [-1, 1])
+def test_an_intact_row_of_another_length_than_its_schema_is_refused(filled: RowStore, size: int) -> None:
+    (row,) = filled.read([orders_key(3)])
+    assert row is not None
+    body = row[:-4][:size] if size < 0 else row[:-4] + bytes(size)
+    wrong = body + crc32(body, crc32(orders_key(3), INTACT)).to_bytes(4, "little")
+    reader = PackedReader(Tampered(filled, {orders_key(3): wrong}), plan_of(ORDERS))
+    with pytest.raises(CorruptRow, match="orders: 1 stored row"):
+        reader.read_matrix({"buyer": [2, 3, 4]}, NOW_US)
+
+
+def test_rows_of_two_schemas_are_each_read_by_their_own_in_a_large_batch(filled: RowStore) -> None:
+    newer = planned(
+        "orders", [CUSTOMER], {"total": "double", "number": "int64", "vip": "bool", "new": "int64"}
+    )
+    put(filled, newer, [{"customer": i, "total": 9.0, "number": i, "vip": None, "new": i} for i in (3, 5)])
+    reader = PackedReader(filled, plan_of(newer))
+    matrix = reader.read_matrix({"buyer": [1, 3, 3, 5, 999, None, 40] * 5}, NOW_US).values
+    nan = math.nan
+    wanted = [
+        [0.5, 1, 0, nan], [9, 3, nan, 3], [9, 3, nan, 3], [9, 5, nan, 5],
+        [nan] * 4, [nan] * 4, [nan] * 4,
+    ]  # fmt: skip
+    np.testing.assert_array_equal(matrix, np.array(wanted * 5))
+
+
+# One subject has a key for each row, another few; codes fit a table or do not; keys are of one length or not.
+@pytest.mark.parametrize("towns", [["Oslo"], ["Oslo", "Łódź"], [f"{'x' * (i % 3)}{i}" for i in range(300)]])
+@pytest.mark.parametrize("buyers", [range(3), range(200), range(1_000)])
+@pytest.mark.parametrize("null", [False, True])
+def test_a_question_names_the_keys_that_each_row_would_alone(
+    towns: list[str], buyers: range, null: bool
+) -> None:
+    subjects = [
+        Subject(("buyer",), ("int64",)),
+        Subject(("town",), ("string",)),
+        Subject(("town", "buyer"), ("string", "int64")),
+        Subject((), ()),
+    ]
+    keys = {"buyer": [buyers[i * 7 % len(buyers)] for i in range(400)], "town": (towns * 400)[:400]}
+    if null:
+        keys["town"][7] = None  # type: ignore[call-overload]
+        keys["buyer"][9] = None  # type: ignore[call-overload]
+    for subject, asked in zip(subjects, Subjects(subjects).ask(keys, 400), strict=True):
+        encoded = asked.entities.row_keys(b"v")
+        assert len(encoded) == asked.count
+        wants = range(400) if asked.wants is None else asked.wants.tolist()
+        found = [None if want == -1 else encoded[want] for want in wants]
+        alone = [subject.entity({name: column[i] for name, column in keys.items()}) for i in range(400)]
+        assert found == [None if entity is None else b"v" + entity for entity in alone]
