@@ -14,7 +14,7 @@ from knownat.stores.planned_view import EXPIRED, NO_TIME, NOT_YET, PRESENT, STAT
 from knownat.stores.row_keys import row_key
 from knownat.stores.rows import Found, RowReads
 
-__all__ = ["NO_TIME", "STATUS", "FeatureMatrix", "OneRow", "PackedReader"]
+__all__ = ["NO_TIME", "STATUS", "FeatureMatrix", "JointRead", "OneRow", "PackedReader"]
 
 
 class OneRow(NamedTuple):
