@@ -39,7 +39,7 @@ def apply(
     if as_json:
         print_json(asdict(applied))
         return
-    Console().print(f"Applied: {applied}")
+    Console().print(f"Applied to {applied.project}: {applied.counted}.", highlight=False, soft_wrap=True)
 
 
 def materialize(

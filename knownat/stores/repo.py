@@ -38,6 +38,21 @@ class Applied:
     feature_services: tuple[str, ...]
     log: str
 
+    @property
+    def counted(self) -> str:
+        """How many of each kind there are, in words.
+
+        >>> Applied("shop", ("customer",), ("orders", "visits"), (), ("basket",), "").counted
+        '1 entity, 2 feature views, 0 on-demand views, 1 feature service'
+        """
+        kinds = (
+            ("entity", "entities", self.entities),
+            ("feature view", "feature views", self.feature_views),
+            ("on-demand view", "on-demand views", self.on_demand_views),
+            ("feature service", "feature services", self.feature_services),
+        )
+        return ", ".join(f"{len(names)} {one if len(names) == 1 else many}" for one, many, names in kinds)
+
 
 def open_repo(path: Path, *, settings: Path | None = None) -> Repo:
     """Open a repo for reading; every path in it is absolute, wherever the process runs.

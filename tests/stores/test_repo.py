@@ -22,6 +22,11 @@ def test_everything_the_files_define_is_registered(applied_shop: tuple[Path, App
     assert applied.feature_services == ("churn", "reach")
 
 
+def test_what_was_applied_is_counted_in_words() -> None:
+    applied = Applied("shop", ("customer",), ("orders", "visits"), (), ("basket",), "")
+    assert applied.counted == "1 entity, 2 feature views, 0 on-demand views, 1 feature service"
+
+
 def test_applying_leaves_this_process_as_it_was(applied_shop: tuple[Path, Applied]) -> None:
     path, _ = applied_shop
     assert str(path) not in sys.path
