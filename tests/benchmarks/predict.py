@@ -4,9 +4,8 @@ Each server answers for the same customers with the same model (20 features of t
 63 leaves) and all scores must be equal. Ours has log, metrics, ttl, keys and deadline on. The peers: what
 a team writes first, over Feast's stores; ``feast serve``, which gives the features only; MLflow's server and
 BentoML, which are sent the features and only predict; and a bare uvicorn that gives everybody the same
-answer. ``--flights`` asks for the flights' service instead: seven entities, 17 views, 112 columns, the
-release that the demo trained. CPU is the whole process tree's for one request, the best of some turns taken
-in rotation; what Redis itself used is not in it. Lines are merged, so a table may be made of several runs.
+answer. CPU is the whole process tree's for one request, the best of some turns taken in rotation; what Redis
+itself used is not in it. Lines are merged, so a table may be made of several runs.
 """
 
 import argparse
@@ -25,7 +24,6 @@ import numpy as np
 import psutil
 
 from knownat.clock import FileClock
-from tests.benchmarks.flights_world import FlightsWorld, make_flights
 from tests.benchmarks.shop_world import PEERS, ROOT, World, make_world
 from tests.benchmarks.table import Line, record
 from tests.load.clients import Target, ask
@@ -41,11 +39,9 @@ CONTENDERS = (
     "BentoML",
     "bare uvicorn",
 )
-WITH_FLIGHTS = ("ours, LMDB", "ours, Redis", "naive, Redis")
 PEER = "naive, Redis"
 BATCHES, WORKERS, CONNECTIONS = (1, 10, 100, 1_000), (1, 2), (8, 1, 32)
-WORK, FLIGHTS_WORK = "prediction over HTTP, 20 features", "prediction over HTTP, the flights' service"
-Asked = World | FlightsWorld
+WORK = "prediction over HTTP, 20 features"
 _START_SECONDS = 600
 _TURN_CPU_SECONDS = 0.3
 
@@ -77,29 +73,25 @@ def main() -> int:
     """Start every server, ask in rotation, and record what an answer cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3, help="of each server at each way of asking")
-    parser.add_argument("--flights", action="store_true", help="the flights' service, one row")
     parser.add_argument("--rows", type=int, nargs="*", default=BATCHES, help="rows of a request")
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS, help="processes of each server")
     parser.add_argument("--connections", type=int, nargs="*", default=CONNECTIONS, help="asking at once")
     parser.add_argument("--who", nargs="*", default=CONTENDERS, help="servers; the naive one is the measure")
     given = parser.parse_args()
-    known = WITH_FLIGHTS if given.flights else CONTENDERS
-    contenders = [who for who in known if who in given.who]
+    contenders = [who for who in CONTENDERS if who in given.who]
     if not PEERS.exists():
         contenders = [who for who in contenders if who not in ("MLflow", "BentoML")]
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
-        world = (make_flights if given.flights else make_world)(Path(folder), redis)
-        rows = [1] if given.flights else given.rows
+        world = make_world(Path(folder), redis)
         for workers in given.workers:
             with serving_all(contenders, world, workers) as servers:
-                if not given.flights:
-                    record([_start_line(server, workers) for server in servers])
-                for cell in starmap(Cell, product(rows, [workers], given.connections)):
+                record([_start_line(server, workers) for server in servers])
+                for cell in starmap(Cell, product(given.rows, [workers], given.connections)):
                     record(compare(cell, servers, world, given.turns))
     return 0
 
 
-def compare(cell: Cell, servers: Sequence[Server], world: Asked, turns: int) -> list[Line]:
+def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> list[Line]:
     """Ask each server in rotation; one line each, the cost that of its best turn."""
     targets = {server.who: _target(server, world, cell.rows) for server in servers}
     times = {server.who: _times(server, targets[server.who], cell) for server in servers}
@@ -110,7 +102,7 @@ def compare(cell: Cell, servers: Sequence[Server], world: Asked, turns: int) -> 
             best[server.who] = min(best.get(server.who, cost), cost)
     return [
         Line(
-            work=FLIGHTS_WORK if isinstance(world, FlightsWorld) else WORK,
+            work=WORK,
             size=str(cell),
             who=server.who,
             cpu_seconds=best[server.who],
@@ -121,7 +113,7 @@ def compare(cell: Cell, servers: Sequence[Server], world: Asked, turns: int) -> 
     ]
 
 
-def _target(server: Server, world: Asked, rows: int) -> Target:
+def _target(server: Server, world: World, rows: int) -> Target:
     dice = np.random.default_rng(rows)
     asked = [dice.integers(0, len(world.scores), rows).tolist() for _ in range(997 if rows == 1 else 31)]
     requests = [world.request(server.who, customers) for customers in asked]
@@ -161,7 +153,7 @@ def _start_line(server: Server, workers: int) -> Line:
 
 
 @contextmanager
-def serving_all(contenders: Sequence[str], world: Asked, workers: int) -> Iterator[list[Server]]:
+def serving_all(contenders: Sequence[str], world: World, workers: int) -> Iterator[list[Server]]:
     """Start servers one after another, and end them all."""
     FileClock(world.folder / "clock").move_to(world.now_us)
     with ExitStack() as stack:
@@ -178,7 +170,7 @@ class _Started:
 
 
 @contextmanager
-def _starting(who: str, world: Asked, workers: int) -> Iterator[_Started]:
+def _starting(who: str, world: World, workers: int) -> Iterator[_Started]:
     port = free_port()
     command, more = world.command(who, port, workers)
     key = world.key(who)
