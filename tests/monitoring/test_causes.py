@@ -114,6 +114,19 @@ OLD, NEW, LATER = (1, 10, 10, 1.0), (1, 50, 60, 2.0), (1, 50, 160, 2.0)
             Cause.LATE_OR_CORRECTED,
             {"served": (50, 60, 1.5), "truth": (50, 60, 2.0), "rows": [OLD, NEW, (1, 50, 60, 1.5)]},
         ),
+        (
+            Cause.LATE_OR_CORRECTED,
+            {"served": (50, 60, 1.5), "truth": (50, 60, 2.0), "rows": [OLD, (1, 50, 60, 1.5), NEW]},
+        ),
+        (
+            # Of a value that many share a match says nothing of whose row it was.
+            Cause.MISMATCH,
+            {
+                "served": (50, 60, 7.5),
+                "truth": (50, 60, 2.0),
+                "rows": [NEW, *[(customer, 50, 60, 7.5) for customer in range(2, 9)]],
+            },
+        ),
     ],
 )
 def test_single_answers(expected, given):
@@ -175,6 +188,33 @@ def test_what_is_said_of_writing_is_believed_where_most_rows_bear_it_out():
     # Nobody was served what is said to have been written.
     alone = several(*[(100, "old")] * 40, said=[100] * 40)
     assert set(explain(alone)["value"]) == {Cause.LAG}
+
+
+def test_of_a_feature_that_is_computed_otherwise_no_single_value_is_explained():
+    true = [number + 0.5 for number in range(30)]
+    # Five of the thirty are what a cast would make of them, too.
+    served = [float(int(v)) if number < 5 else 3 * v + 100 for number, v in enumerate(true)]
+    one = case(served=NEW[1:], truth=NEW[1:], rows=[(1, 50, 60, 2.0)])
+    sides = [
+        Answers(np.array(["present"] * 30), np.full(30, 50), np.full(30, 60), pl.DataFrame({"value": values}))
+        for values in (served, true)
+    ]
+    rows = pl.concat(
+        [one.rows.with_columns(customer=pl.lit(n, pl.Int64), value=v) for n, v in enumerate(true)]
+    )
+    found = explain(
+        replace(
+            one,
+            keys=pl.DataFrame({"customer": range(30)}),
+            asked_us=np.full(30, 100),
+            served=sides[0],
+            truth=sides[1],
+            rows=rows,
+            find_elsewhere=lambda: rows,
+        )
+    )
+
+    assert set(found["value"]) == {Cause.OTHER_DEFINITION}
 
 
 def test_a_time_to_live_that_only_one_side_holds_a_row_to():
