@@ -76,7 +76,7 @@ def _correlations(found: list[Told]) -> list[str]:
         "AUC expected by the scores alone": [_expected(told) for told in found],
     }
     missed = np.array([told.auc - _expected(told) for told in found])
-    inside = sum(_inside(told) for told in found)
+    known = [inside for told in found if (inside := _inside(told)) is not None]
     off = f"{missed.mean():+.3f} on the mean ({np.abs(missed).mean():.3f} regardless of sign)"
     return [
         "",
@@ -84,7 +84,8 @@ def _correlations(found: list[Told]) -> list[str]:
         "|---|--:|",
         *(f"| {name} | {_rank_correlation(np.array(values), lost):+.2f} |" for name, values in signs.items()),
         "",
-        f"The estimate was off by {off}; the truth was in its range in {inside} of {len(found)} weeks.",
+        f"The estimate was off by {off}; the truth was in its range in {sum(known)} of the",
+        f"{len(known)} weeks that had one.",
         "",
     ]
 
@@ -93,9 +94,10 @@ def _expected(told: Told) -> float:
     return next(e.value for e in told.summary.performance.estimates if e.metric == "auc")
 
 
-def _inside(told: Told) -> bool:
+def _inside(told: Told) -> bool | None:
+    """Whether the truth was in the range; None while there was no range yet."""
     estimate = next(e for e in told.summary.performance.estimates if e.metric == "auc")
-    return estimate.range.low <= told.auc <= estimate.range.high
+    return None if estimate.range is None else estimate.range.low <= told.auc <= estimate.range.high
 
 
 def _rank_correlation(one: np.ndarray, two: np.ndarray) -> float:
