@@ -335,3 +335,10 @@ def test_a_question_names_the_keys_that_each_row_would_alone(
         found = [None if want == -1 else encoded[want] for want in wants]
         alone = [subject.entity({name: column[i] for name, column in keys.items()}) for i in range(400)]
         assert found == [None if entity is None else b"v" + entity for entity in alone]
+
+
+def test_a_row_of_another_schema_is_told_apart_where_it_is_as_long(filled: RowStore) -> None:
+    other = planned("orders", [CUSTOMER], {"total": "double", "number": "int64", "kin": "bool"})
+    put(filled, other, [{"customer": 3, "total": 9.0, "number": 3, "kin": True}], event_us=NOW_US + 1)
+    matrix = PackedReader(filled, plan_of(ORDERS)).read_matrix({"buyer": [2, 3, 4]}, NOW_US).values
+    np.testing.assert_array_equal(matrix, np.array([[1, 2, 1], [9, 3, math.nan], [2, 4, 1]]))
