@@ -16,6 +16,11 @@ def error_content(error: ApiError) -> bytes:
     return msgspec.json.encode({"error": told})
 
 
+def error_headers(error: ApiError) -> list[tuple[bytes, bytes]]:
+    """Return an error's headers, all but the length."""
+    return [JSON_HEADER, *((name.encode(), value.encode()) for name, value in error.headers.items())]
+
+
 def error_response(error: ApiError) -> Response:
     """Make an error's response, with the headers it asks for."""
     return Response(
@@ -26,7 +31,6 @@ def error_response(error: ApiError) -> Response:
 async def send_error(send: Send, error: ApiError) -> None:
     """Send an error from outside the app's stack."""
     content = error_content(error)
-    headers = [JSON_HEADER, (b"content-length", b"%d" % len(content))]
-    headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    headers = [*error_headers(error), (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

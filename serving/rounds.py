@@ -23,7 +23,7 @@ from serving.errors import ApiError
 from serving.predict_route import PredictRoute, unanswered
 from serving.predictions import ScoredOne, content_of
 from serving.reading import ReadFailed
-from serving.responses import send_error
+from serving.responses import error_content, error_headers, send_error
 from serving.wire import Call, Headers, send_whole
 
 T = TypeVar("T")
@@ -146,10 +146,11 @@ class Rounds:
         except ApiError as error:
             for call in calls:
                 self._door.count(call.model, error)
-                call.leave(_refusing(error))
+                if not call.answer(error_headers(error), error_content(error), error.status):
+                    call.dismiss(_refusing(error))
         except Exception as error:
             for call in calls:
-                call.leave(self._beside(_raising(error)))
+                call.dismiss(self._beside(_raising(error)))
         return None
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.pressure import AHEAD, Pressure
 
@@ -41,9 +41,9 @@ class Call:
         """What ASGI tells of its head."""
         return cast("Scope", self._cycle.scope)
 
-    def answer(self, headers: Headers, body: bytes) -> bool:
-        """Send a 200, or return False if it cannot be sent in one piece; then it must be left."""
-        sent = _write_whole(self._cycle, headers, body)
+    def answer(self, headers: Headers, body: bytes, status: int = 200) -> bool:
+        """Send an answer, or return False if it cannot be sent in one piece; then it must be left."""
+        sent = _write_whole(self._cycle, headers, body, status)
         if sent:
             self._protocol.pressure.waiting -= 1
         return sent
@@ -52,6 +52,15 @@ class Call:
         """Let an app answer it, in a task."""
         self._protocol.pressure.waiting -= 1
         self._protocol.begin(self._cycle, app)
+
+    def dismiss(self, app: ASGIApp) -> None:
+        """Let an app refuse it, in a task, behind which nobody waits.
+
+        If the refused counted until they were told, those that come meanwhile would find a crowd, be
+        refused as well, and be the crowd that the next ones find: nobody would be answered any more.
+        """
+        self._protocol.pressure.waiting -= 1
+        self._protocol.begin_uncounted(self._cycle, app)
 
 
 class Gathering(Protocol):
@@ -132,6 +141,10 @@ class WholeAnswers(HttpToolsProtocol):
         self.pressure.waiting += 1
         super()._start_asgi_task(cycle, partial(_counted, app, self.pressure))
 
+    def begin_uncounted(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start the task of a request that is no pressure."""
+        super()._start_asgi_task(cycle, app)
+
 
 async def _counted(app: ASGIApp, pressure: Pressure, scope: Scope, receive: Receive, send: Send) -> None:
     try:
@@ -140,15 +153,15 @@ async def _counted(app: ASGIApp, pressure: Pressure, scope: Scope, receive: Rece
         pressure.waiting -= 1
 
 
-def _write_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes) -> bool:
-    """Send a 200 and end the request as ``cycle.send`` would; False if this is not the plain case."""
+def _write_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes, status: int = 200) -> bool:
+    """Send an answer and end the request as ``cycle.send`` would; False if this is not the plain case."""
     if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
         return False
     lines = [name + b": " + value for name, value in (*cycle.default_headers, *headers)]
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
     cycle.transport.write(
-        b"HTTP/1.1 200 OK\r\n%b\r\ncontent-length: %d\r\n\r\n%b" % (b"\r\n".join(lines), len(body), body)
+        b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), len(body), body)
     )
     cycle.message_event.set()
     cycle.on_response()

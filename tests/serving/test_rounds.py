@@ -135,15 +135,20 @@ class Recorded:
     started_ns: int = 0
     answers: list[tuple[int, dict]] = field(default_factory=list)
     left: list[object] = field(default_factory=list)
+    dismissed: int = 0
 
     @property
     def scope(self):
         return {"type": "http", "method": "POST", "path": self.path, "headers": [], "query_string": b""}
 
-    def answer(self, headers, body):
+    def answer(self, headers, body, status=200):
         if self.whole:
-            self.answers.append((200, json.loads(body)))
+            self.answers.append((status, json.loads(body)))
         return self.whole
+
+    def dismiss(self, app):
+        self.dismissed += 1
+        self.leave(app)
 
     def leave(self, app):
         self.left.append(asyncio.get_running_loop().create_task(self._run(app)))
@@ -246,14 +251,24 @@ def test_an_answer_that_cannot_leave_in_one_piece_leaves_all_the_same(made):
     assert served.book.counts()["basket/1"].written == 1
 
 
+def test_nobody_is_refused_for_those_who_were(made):
+    served = Served(made)
+    good, bad = Recorded(GOOD % 7, whole=False), Recorded(b"{", whole=False)
+
+    answers = served.ask(good, bad)
+
+    assert [status for status, _ in answers] == [200, 422]
+    assert (good.dismissed, bad.dismissed) == (0, 1)
+
+
 def test_what_is_logged_stands_in_the_journal_before_the_first_answer_leaves(made):
     served = Served(made)
     written = []
 
     class Looking(Recorded):
-        def answer(self, headers, body):
+        def answer(self, headers, body, status=200):
             written.append(served.book.counts()["basket/1"].written)
-            return super().answer(headers, body)
+            return super().answer(headers, body, status)
 
     served.ask(*(Looking(GOOD % customer) for customer in range(5)))
 

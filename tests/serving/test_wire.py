@@ -3,10 +3,12 @@
 import asyncio
 import socket
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from serving.wire import EXTENSION, send_whole
+from serving.pressure import Pressure
+from serving.wire import EXTENSION, Call, send_whole
 from tests.serving.made_workspace import MODEL, make_workspace
 from tests.serving.running import fill_lmdb, serving
 
@@ -114,3 +116,13 @@ def test_what_the_server_does_not_take_whole_is_sent_as_events(scope, events):
     asyncio.run(send_whole(scope, send, [(b"a", b"b")], b"body"))
 
     assert sent == events
+
+
+def test_the_refused_are_no_pressure_until_they_are_told():
+    pressure, begun = Pressure(waiting=1), []
+    protocol = SimpleNamespace(pressure=pressure, begin_uncounted=lambda cycle, app: begun.append(app))
+    call = Call(protocol, SimpleNamespace(body=bytearray(), scope={}))
+
+    call.dismiss("an app")
+
+    assert (pressure.waiting, begun) == (0, ["an app"])

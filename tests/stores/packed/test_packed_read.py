@@ -326,8 +326,7 @@ def test_a_question_names_the_keys_that_each_row_would_alone(
     ]
     keys = {"buyer": [buyers[i * 7 % len(buyers)] for i in range(400)], "town": (towns * 400)[:400]}
     if null:
-        keys["town"][7] = None  # type: ignore[call-overload]
-        keys["buyer"][9] = None  # type: ignore[call-overload]
+        keys["town"][7] = keys["buyer"][9] = None
     for subject, asked in zip(subjects, Subjects(subjects).ask(keys, 400), strict=True):
         encoded = asked.entities.row_keys(b"v")
         assert len(encoded) == asked.count
