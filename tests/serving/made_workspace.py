@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +152,12 @@ def manifest_of(version: str, spec: Mapping[str, object]) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _spec(changes: Mapping[str, object]) -> ModelSpec:
+# No test of something else fails because the machine is busy.
+_PATIENT = {"deadline_ms": 60_000}
+
+
+def _spec(changes: Mapping[str, Any]) -> ModelSpec:
+    serving = {**_PATIENT, **changes.get("serving", {})}
     return ModelSpec.model_validate(
         {
             "name": MODEL,
@@ -164,5 +170,6 @@ def _spec(changes: Mapping[str, object]) -> ModelSpec:
             "examples": {"sql": "basket.sql", "keys": {"customer": "int64"}},
             "time": {"cutoff": NOW, "validation_days": 7, "gap_hours": 24, "test_days": 14},
             **changes,
+            "serving": serving,
         }
     )
