@@ -9,6 +9,7 @@ before it is ready.
 import socket
 import ssl
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Self
@@ -88,6 +89,8 @@ class RedisWire:
         self._socket_seconds = socket_seconds
         self._seconds = deadline_seconds
         self._idle: deque[_Connection] = deque()
+        # Feast lets go of a store without a word, and a socket that nobody closed complains.
+        weakref.finalize(self, _close_all, self._idle)
         self.name = login.name
 
     def ask(self, *commands: bytes) -> list[object]:
@@ -149,8 +152,12 @@ class RedisWire:
 
     def close(self) -> None:
         """Close every idle connection."""
-        while self._idle:
-            self._idle.pop().close()
+        _close_all(self._idle)
+
+
+def _close_all(connections: deque[_Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def refuse_login(answer: object) -> None:

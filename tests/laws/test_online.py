@@ -44,7 +44,9 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         rows.close()
         return
     with RedisServer(folder) as server:
-        yield RedisRows(server.url, socket_seconds=10, read_deadline_seconds=10)
+        rows = RedisRows(server.url, socket_seconds=10, read_deadline_seconds=10)
+        yield rows
+        rows.close()
 
 
 def write_step(

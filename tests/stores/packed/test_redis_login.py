@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import gc
+import warnings
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -40,6 +42,17 @@ def on_a_loop(rows: RedisRows) -> list[bytes | None]:
 def ask(request: pytest.FixtureRequest) -> Ask:
     chosen: Ask = request.param
     return chosen
+
+
+def test_a_store_that_is_let_go_of_closes_its_connections(redis_url: str) -> None:
+    rows = RedisRows(redis_url, socket_seconds=10, read_deadline_seconds=10)
+    rows.read(KEYS)
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        del rows
+        gc.collect()
+
+    assert [str(one.message) for one in complaints] == []
 
 
 def asked(ask: Ask, url: str) -> list[bytes | None]:
