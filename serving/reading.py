@@ -36,33 +36,6 @@ class Features(Protocol):
         """Whether :meth:`many` may wait for another process; if not, few rows may be read on the loop."""
         ...
 
-    @property
-    def joins(self) -> bool:
-        """Whether several questions may be read together, without a task or a thread."""
-        ...
-
-    def together(
-        self,
-        asked: Sequence[Mapping[str, object]],
-        seconds: float,
-        then: Callable[[JointRead | ReadFailed], None],
-    ) -> None:
-        """Read a row for each question, where :attr:`joins`, and hand on what the store gave, in time.
-
-        Where it does not wait for another process, it is handed on at once.
-        """
-        ...
-
-    def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
-        """Decode one row of those; None where it must be read by :meth:`one` to tell what it means.
-
-        Raises
-        ------
-        ReadFailed
-            If it cannot be trusted, or the store has lost everybody's rows.
-        """
-        ...
-
     async def one(self, keys: Mapping[str, object], now_us: int, seconds: float) -> OneRow:
         """Read one row, ttl measured at ``now_us``, in at most so many seconds.
 
@@ -86,8 +59,6 @@ class Features(Protocol):
 
 class PackedFeatures:
     """Packed rows: read in place where they are mapped into memory, awaited where they are a server's."""
-
-    joins = True
 
     def __init__(self, reader: PackedReader) -> None:
         self._reader = reader
@@ -119,13 +90,22 @@ class PackedFeatures:
         seconds: float,
         then: Callable[[JointRead | ReadFailed], None],
     ) -> None:
-        """Read a row for each question."""
+        """Read a row for each question, without a task or a thread, and hand on what the store gave, in time.
+
+        Where it does not wait for another process, it is handed on at once.
+        """
         self._reader.read_together(
             asked, seconds, lambda got: then(_failed(got) if isinstance(got, Exception) else got)
         )
 
     def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
-        """Decode one row of those."""
+        """Decode one row of those; None where it must be read by :meth:`one` to tell what it means.
+
+        Raises
+        ------
+        ReadFailed
+            If it cannot be trusted, or the store has lost everybody's rows.
+        """
         try:
             row = found.row(place, now_us)
             if _nothing_in(row.status):
@@ -162,7 +142,6 @@ class ThreadedFeatures:
     """Any other reader, on a thread of its own: it may block, and need not be safe to share."""
 
     waits = True
-    joins = False
 
     def __init__(self, plan: ReadPlan, reader: FeatureReader, lane: Lane) -> None:
         self._columns = [view.column(f.name) for view in plan.views for f in view.features]
@@ -184,19 +163,6 @@ class ThreadedFeatures:
             [_only(found.created_us, view) for view in self._views],
             [_only(found.status, view) for view in self._views],
         )
-
-    def together(
-        self,
-        asked: Sequence[Mapping[str, object]],
-        seconds: float,
-        then: Callable[[JointRead | ReadFailed], None],
-    ) -> None:
-        """Do not: the reader would block whoever asks."""
-        raise NotImplementedError("it is read row by row")
-
-    def row(self, found: JointRead, place: int, now_us: int) -> OneRow | None:
-        """Do not, either."""
-        raise NotImplementedError("it is read row by row")
 
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows."""

@@ -8,9 +8,10 @@ and counted as on its own (:mod:`serving.predict_route`), and one that fails tak
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
@@ -24,15 +25,25 @@ from serving.predict_route import PredictRoute, unanswered
 from serving.predictions import ScoredOne, content_of
 from serving.reading import ReadFailed
 from serving.responses import error_content, error_headers, send_error
+from serving.stored_features import JointFeatures
 from serving.wire import Call, Headers, send_whole
 
 T = TypeVar("T")
-Group = Sequence[tuple[Call, Asked]]
 
+_logger = logging.getLogger(__name__)
 # More at once would gain little, and the first of them would wait for the last.
 _TOGETHER = 16
 # What is longer asks for many rows, or for none.
 _MOST_BYTES = 16_384
+
+
+class _Joined(NamedTuple):
+    """A call whose features are read together with others'."""
+
+    call: Call
+    asked: Asked
+    question: OneQuestion
+    features: JointFeatures
 
 
 class Rounds:
@@ -64,57 +75,58 @@ class Rounds:
             self._answer(calls[first : first + _TOGETHER])
 
     def _answer(self, calls: Sequence[Call]) -> None:
-        groups: dict[str, list[tuple[Call, Asked]]] = {}
+        groups: dict[str, list[_Joined]] = {}
         for call in calls:
             asked = self._attempt([call], partial(self._understand, call))
             if asked is None:
                 continue
-            if isinstance(asked.question, OneQuestion) and asked.model.features.joins:
-                groups.setdefault(asked.model.digest, []).append((call, asked))
+            question, features = asked.question, asked.model.features
+            if isinstance(question, OneQuestion) and isinstance(features, JointFeatures):
+                groups.setdefault(asked.model.digest, []).append(_Joined(call, asked, question, features))
             else:
                 self._leave(call, asked)
         for group in groups.values():
-            self._attempt([call for call, _ in group], partial(self._read, group))
+            self._attempt([joined.call for joined in group], partial(self._read, group))
 
     def _understand(self, call: Call) -> Asked:
         call.model, version = self._door.admit(call.scope)
         lineup = self._door.models.get(call.model)
         return self._door.understand(lineup, version, call.body, call.started_ns)
 
-    def _read(self, group: Group) -> None:
-        keys = [asked.question.keys for _, asked in group]
-        seconds = min(asked.moment.seconds_left for _, asked in group)
-        group[0][1].model.features.together(keys, seconds, partial(self._have, group))
+    def _read(self, group: Sequence[_Joined]) -> None:
+        keys = [joined.question.keys for joined in group]
+        seconds = min(joined.asked.moment.seconds_left for joined in group)
+        group[0].features.together(keys, seconds, partial(self._have, group))
 
-    def _have(self, group: Group, found: JointRead | ReadFailed) -> None:
+    def _have(self, group: Sequence[_Joined], found: JointRead | ReadFailed) -> None:
         """Go on with what the store gave: at once, or in a later round."""
         rows = [
-            (call, asked, row)
-            for place, (call, asked) in enumerate(group)
-            if (row := self._attempt([call], partial(self._row, call, asked, found, place))) is not None
+            (joined, row)
+            for place, joined in enumerate(group)
+            if (row := self._attempt([joined.call], partial(self._row, joined, found, place))) is not None
         ]
         scored = [
-            (call, asked, one)
-            for call, asked, row in rows
-            if (one := self._attempt([call], partial(self._score, asked, row))) is not None
+            (joined, one)
+            for joined, row in rows
+            if (one := self._attempt([joined.call], partial(self._score, joined, row))) is not None
         ]
         if not scored:
             return
-        logged = partial(_log, [one for _, _, one in scored])
-        if self._attempt([call for call, _, _ in scored], logged):
-            for call, asked, one in scored:
-                self._attempt([call], partial(self._send, call, asked, one))
+        logged = partial(_log, [one for _, one in scored])
+        if self._attempt([joined.call for joined, _ in scored], logged):
+            for joined, one in scored:
+                self._attempt([joined.call], partial(self._send, joined.call, joined.asked, one))
 
-    def _row(self, call: Call, asked: Asked, found: JointRead | ReadFailed, place: int) -> OneRow | None:
-        row = asked.model.features.row(asked.question.keys, asked.moment.now_us, found, place)
+    def _row(self, joined: _Joined, found: JointRead | ReadFailed, place: int) -> OneRow | None:
+        row = joined.features.row(joined.question.keys, joined.asked.moment.now_us, found, place)
         if row is None:
-            self._leave(call, asked)
+            self._leave(joined.call, joined.asked)
         return row
 
-    def _score(self, asked: Asked, row: OneRow) -> ScoredOne:
-        _, model, role, question, moment = asked
+    def _score(self, joined: _Joined, row: OneRow) -> ScoredOne:
+        _, model, role, _, moment = joined.asked
         try:
-            return self._route.answering.score(model, role, cast("OneQuestion", question), row, moment)
+            return self._route.answering.score(model, role, joined.question, row, moment)
         except KnownatError as error:
             raise unanswered(model, error) from error
 
@@ -140,18 +152,27 @@ class Rounds:
         call.leave(self._beside(answer))
 
     def _attempt(self, calls: Sequence[Call], step: Callable[[], T]) -> T | None:
-        """Take a step; where it fails, those whose step it was are told, and nobody else is held up."""
+        """Take a step; where it fails, those whose step it was are told, and nobody else is held up.
+
+        Who was answered already is told nothing more: then the log alone says what went wrong behind it.
+        """
         try:
             return step()
-        except ApiError as error:
-            for call in calls:
-                self._door.count(call.model, error)
-                if not call.answer(error_headers(error), error_content(error), error.status):
-                    call.dismiss(_refusing(error))
         except Exception as error:
-            for call in calls:
-                call.dismiss(self._beside(_raising(error)))
+            waiting = [call for call in calls if not call.over]
+            if not waiting:
+                _logger.exception("A step failed behind an answer.")
+            for call in waiting:
+                self._refuse(call, error)
         return None
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        if not isinstance(error, ApiError):
+            call.dismiss(self._beside(_raising(error)))
+            return
+        self._door.count(call.model, error)
+        if not call.answer(error_headers(error), error_content(error), error.status):
+            call.dismiss(_refusing(error))
 
 
 def _log(scored: Sequence[ScoredOne]) -> bool:

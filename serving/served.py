@@ -20,7 +20,7 @@ from serving.decoding import Decoder
 from serving.log_rows import LogRows
 from serving.prediction_log import RowLog
 from serving.reading import Features
-from serving.stored_features import StoredFeatures
+from serving.stored_features import StoredFeatures, stored_features
 from serving.tallies import Tally
 
 Columns = Mapping[str, Sequence[object]]
@@ -89,7 +89,7 @@ class ServedModel:
             digest=deployed.digest,
             plan=plan,
             scorer=scorer,
-            features=StoredFeatures(name, plan, features, spec.serving.when_store_fails),
+            features=stored_features(name, plan, features, spec.serving.when_store_fails),
             log=log,
             decoder=Decoder(plan, new_id=new_id),
             log_rows=LogRows(

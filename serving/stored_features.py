@@ -9,7 +9,7 @@ from typing import Literal
 from knownat.contract.read_plan import ReadPlan, ReadResult, Status
 from knownat.stores.packed_read import JointRead, OneRow
 from serving.errors import StoreUnavailable
-from serving.reading import Features, ReadFailed
+from serving.reading import Features, PackedFeatures, ReadFailed
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class StoredFeatures:
         self._known: OrderedDict[Key, OneRow] = OrderedDict()
         self._ask_again_at: float | None = None
         self._why = ""
-        self.waits, self.joins = inner.waits, inner.joins
+        self.waits = inner.waits
         self.failures = 0
         """Reads that failed, and those that were not even tried."""
 
@@ -54,49 +54,10 @@ class StoredFeatures:
         if self._resting():
             return self._instead(keys, now_us, self._why)
         try:
-            row = await self._inner.one(keys, now_us, seconds)
+            return self._read(keys, await self._inner.one(keys, now_us, seconds))
         except ReadFailed as error:
             self._note(error)
             return self._instead(keys, now_us, str(error))
-        if self._ask_again_at is not None:
-            self._recover()
-        if self._policy == "last_known":
-            self._remember((*keys.values(),), row)
-        return row
-
-    def together(
-        self,
-        asked: Sequence[Mapping[str, object]],
-        seconds: float,
-        then: Callable[[JointRead | ReadFailed], None],
-    ) -> None:
-        """Read a row for each question; what is handed on is for :meth:`row`. Only where it :attr:`joins`."""
-        if self._resting():
-            then(ReadFailed(self._why, store=False))
-        else:
-            self._inner.together(asked, seconds, then)
-
-    def row(
-        self, keys: Mapping[str, object], now_us: int, found: JointRead | ReadFailed, place: int
-    ) -> OneRow | None:
-        """Take one row of those, or what the policy puts in its place; raises the same as :meth:`one`.
-
-        None is for a row that must be read by :meth:`one`.
-        """
-        try:
-            if isinstance(found, ReadFailed):
-                raise found
-            row = self._inner.row(found, place, now_us)
-        except ReadFailed as error:
-            self._note(error)
-            return self._instead(keys, now_us, str(error))
-        if row is None:
-            return None
-        if self._ask_again_at is not None:
-            self._recover()
-        if self._policy == "last_known":
-            self._remember((*keys.values(),), row)
-        return row
 
     def many(self, keys: Mapping[str, Sequence[object]], now_us: int) -> ReadResult:
         """Read n rows, or give what the policy puts in their place; raises the same as :meth:`one`."""
@@ -134,6 +95,14 @@ class StoredFeatures:
         # This request asks; those that come while it waits do not.
         self._ask_again_at = now + _ASK_AGAIN_SECONDS
         return False
+
+    def _read(self, keys: Mapping[str, object], row: OneRow) -> OneRow:
+        """Take in that a row could be read."""
+        if self._ask_again_at is not None:
+            self._recover()
+        if self._policy == "last_known":
+            self._remember((*keys.values(),), row)
+        return row
 
     def _note(self, error: ReadFailed) -> None:
         why = str(error)
@@ -181,6 +150,53 @@ class StoredFeatures:
         return _together(
             self._plan, [self._instead(dict(zip(keys, row, strict=True)), now_us, why) for row in by_row]
         )
+
+
+class JointFeatures(StoredFeatures):
+    """Stored features of which several questions may be read together, without a task or a thread."""
+
+    def __init__(
+        self, name: str, plan: ReadPlan, inner: PackedFeatures, when_store_fails: WhenStoreFails = "refuse"
+    ) -> None:
+        super().__init__(name, plan, inner, when_store_fails)
+        self._packed = inner
+
+    def together(
+        self,
+        asked: Sequence[Mapping[str, object]],
+        seconds: float,
+        then: Callable[[JointRead | ReadFailed], None],
+    ) -> None:
+        """Read a row for each question; what is handed on, at once or in time, is for :meth:`row`."""
+        if self._resting():
+            then(ReadFailed(self._why, store=False))
+        else:
+            self._packed.together(asked, seconds, then)
+
+    def row(
+        self, keys: Mapping[str, object], now_us: int, found: JointRead | ReadFailed, place: int
+    ) -> OneRow | None:
+        """Take one row of those, or what the policy puts in its place; raises the same as :meth:`one`.
+
+        None is for a row that must be read by :meth:`one`.
+        """
+        try:
+            if isinstance(found, ReadFailed):
+                raise found
+            row = self._packed.row(found, place, now_us)
+        except ReadFailed as error:
+            self._note(error)
+            return self._instead(keys, now_us, str(error))
+        return None if row is None else self._read(keys, row)
+
+
+def stored_features(
+    name: str, plan: ReadPlan, inner: Features, when_store_fails: WhenStoreFails
+) -> StoredFeatures:
+    """Give a release's features what stands in for them, and the ways to be asked that they have."""
+    if isinstance(inner, PackedFeatures):
+        return JointFeatures(name, plan, inner, when_store_fails)
+    return StoredFeatures(name, plan, inner, when_store_fails)
 
 
 def _nothing(plan: ReadPlan) -> OneRow:

@@ -26,7 +26,7 @@ EXTENSION = "knownat.whole_answer"
 class Call:
     """A request that came whole, and waits for its answer; exactly one of its methods gives it."""
 
-    __slots__ = ("_cycle", "_protocol", "body", "model", "started_ns")
+    __slots__ = ("_cycle", "_protocol", "body", "model", "over", "started_ns")
 
     def __init__(self, protocol: "WholeAnswers", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
@@ -35,6 +35,8 @@ class Call:
         self.started_ns = time.perf_counter_ns()
         self.model = ""
         """The model it asks for, once that is known."""
+        self.over = False
+        """Whether its answer is on its way, by whichever method."""
 
     @property
     def scope(self) -> Scope:
@@ -45,12 +47,12 @@ class Call:
         """Send an answer, or return False if it cannot be sent in one piece; then it must be left."""
         sent = _write_whole(self._cycle, headers, body, status)
         if sent:
-            self._protocol.pressure.waiting -= 1
+            self._end()
         return sent
 
     def leave(self, app: ASGIApp) -> None:
         """Let an app answer it, in a task."""
-        self._protocol.pressure.waiting -= 1
+        self._end()
         self._protocol.begin(self._cycle, app)
 
     def dismiss(self, app: ASGIApp) -> None:
@@ -59,8 +61,12 @@ class Call:
         If the refused counted until they were told, those that come meanwhile would find a crowd, be
         refused as well, and be the crowd that the next ones find: nobody would be answered any more.
         """
-        self._protocol.pressure.waiting -= 1
+        self._end()
         self._protocol.begin_uncounted(self._cycle, app)
+
+    def _end(self) -> None:
+        self.over = True
+        self._protocol.pressure.waiting -= 1
 
 
 class Gathering(Protocol):

@@ -97,7 +97,6 @@ class Failing:
     """Features that fail when told to, and count how often they were asked."""
 
     waits = False
-    joins = False
 
     def __init__(self):
         self.asked = 0

@@ -22,6 +22,7 @@ from serving.features import open_feature_store
 from serving.keys import Scope, add_key
 from serving.loading import ReleaseLoader
 from serving.models import ServedModels
+from serving.predict_route import PredictRoute
 from serving.prediction_ids import open_prediction_ids
 from serving.prediction_log import LogBook
 from tests.load.accounts import ALWAYS
@@ -136,6 +137,7 @@ class Recorded:
     answers: list[tuple[int, dict]] = field(default_factory=list)
     left: list[object] = field(default_factory=list)
     dismissed: int = 0
+    over: bool = False
 
     @property
     def scope(self):
@@ -143,6 +145,7 @@ class Recorded:
 
     def answer(self, headers, body, status=200):
         if self.whole:
+            self.over = True
             self.answers.append((status, json.loads(body)))
         return self.whole
 
@@ -151,6 +154,7 @@ class Recorded:
         self.leave(app)
 
     def leave(self, app):
+        self.over = True
         self.left.append(asyncio.get_running_loop().create_task(self._run(app)))
 
     async def _run(self, app):
@@ -249,6 +253,19 @@ def test_an_answer_that_cannot_leave_in_one_piece_leaves_all_the_same(made):
     assert status == 200
     assert document["predictions"][0]["degraded"] is False
     assert served.book.counts()["basket/1"].written == 1
+
+
+def test_what_fails_behind_an_answer_is_told_to_nobody_who_has_one(made, monkeypatch, caplog):
+    served = Served(made)
+
+    def fail(_route, _asked):
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(PredictRoute, "let_shadows_see", fail)
+    answers = served.ask(*(Recorded(GOOD % customer) for customer in range(3)))
+
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert [record.message for record in caplog.records] == ["A step failed behind an answer."] * 3
 
 
 def test_nobody_is_refused_for_those_who_were(made):
