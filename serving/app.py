@@ -21,7 +21,7 @@ from knownat.clock import Clock
 from serving.access import Access
 from serving.admin import AdminRoutes, create_admin_app
 from serving.bodies import MAX_BODY_BYTES, Bodies
-from serving.door import Door
+from serving.door import Door, is_question
 from serving.errors import ApiError
 from serving.health import Drain, Readiness
 from serving.insight import Folders, Insight
@@ -99,7 +99,7 @@ class ScorerApp(FastAPI):
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/predict"):
+        if scope["type"] == "http" and is_question(scope):
             # Only a parameter can ask for more than a prediction.
             await (self._explain if scope["query_string"] else self._predict)(scope, receive, send)
         else:

@@ -131,6 +131,11 @@ class Door:
         self.metrics.observe_request(self.route, name, error.status)
 
 
+def is_question(scope: Connection) -> bool:
+    """Tell by the head of an HTTP request whether it goes through a door, right or wrong."""
+    return bool(scope["method"] == "POST" and scope["path"].endswith("/predict"))
+
+
 def refuse_after_sunset(model: ServedModel, lineup: Lineup, now_us: int) -> None:
     """Refuse a version whose sunset has come, and point to what serves.
 

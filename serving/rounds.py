@@ -19,7 +19,7 @@ from starlette.types import Scope as Connection
 from knownat.errors import KnownatError
 from knownat.stores.packed_read import JointRead, OneRow
 from serving.decoding import OneQuestion
-from serving.door import Asked
+from serving.door import Asked, is_question
 from serving.errors import ApiError
 from serving.predict_route import PredictRoute, unanswered
 from serving.predictions import ScoredOne, content_of
@@ -59,9 +59,7 @@ class Rounds:
 
     def takes(self, scope: Connection) -> bool:
         """Tell whether a request is one to gather, by its head."""
-        return bool(
-            scope["method"] == "POST" and scope["path"].endswith("/predict") and not scope["query_string"]
-        )
+        return is_question(scope) and not scope["query_string"]
 
     def add(self, call: Call) -> None:
         """Take in a call; it is answered when the loop has read what else came."""
