@@ -7,7 +7,7 @@ types, partitions, CSV, object stores, many small files) is read by the engine a
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,14 +80,21 @@ class Pieces:
 
     def fit(self, names: Sequence[str]) -> bool:
         """Tell whether these columns can be read in pieces, and are worth it."""
-        if any("." in self._own(name) or not isinstance(self.schema.get(name), PLAIN) for name in names):
-            return False
+        return self._fitting.issuperset(names)
+
+    @cached_property
+    def _fitting(self) -> frozenset[str]:
+        """The columns that fit, none where the files are small or their row groups too large."""
         size = sum(Path(file).stat().st_size for file in self.files)
         if size < _LARGE_FILE * len(self.files):
-            return False
-        return all(group.rows <= _LARGEST_ROW_GROUP for group in self.row_groups) and all(
-            self._fits(footer, names) for footer in self._footers.values()
-        )
+            return frozenset()
+        if any(group.rows > _LARGEST_ROW_GROUP for group in self.row_groups):
+            return frozenset()
+        plain = [name for name, dtype in self.schema.items() if isinstance(dtype, PLAIN)]
+        fitting = {name for name in plain if "." not in self._own(name)}
+        for footer in self._footers.values():
+            fitting &= self._same_numbers(footer, fitting)
+        return frozenset(fitting)
 
     @property
     def rows(self) -> int:
@@ -147,15 +154,12 @@ class Pieces:
     def _footers(self) -> dict[str, pq.FileMetaData]:
         return {file: pq.read_metadata(file) for file in self.files}
 
-    def _fits(self, footer: pq.FileMetaData, names: Sequence[str]) -> bool:
+    def _same_numbers(self, footer: pq.FileMetaData, names: Iterable[str]) -> set[str]:
+        """Return which of these columns a file has as the table's schema says."""
         arrow = footer.schema.to_arrow_schema()
-        if any(arrow.get_field_index(self._own(name)) < 0 for name in names):
-            return False
-        seen = pl.DataFrame(pa.schema([arrow.field(own) for own in self._own_all(names)]).empty_table())
-        return all(
-            seen.schema[own] == self.schema[name]
-            for name, own in zip(names, self._own_all(names), strict=True)
-        )
+        there = [name for name in names if arrow.get_field_index(self._own(name)) >= 0]
+        seen = pl.DataFrame(pa.schema([arrow.field(own) for own in self._own_all(there)]).empty_table())
+        return {name for name in there if seen.schema[self._own(name)] == self.schema[name]}
 
     def _named(self, rows: pa.RecordBatch | pa.Table, names: Sequence[str]) -> pl.DataFrame:
         frame = pl.DataFrame(rows)
