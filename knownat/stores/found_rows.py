@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from knownat.stores.codec import BIAS, are_intact, is_intact
+from knownat.stores.codec import BIAS, VERSION, are_intact, is_intact
 from knownat.stores.codec_read import RowDecoder
 from knownat.stores.key_columns import NOTHING, Indices
 from knownat.stores.plan_questions import Question
@@ -35,6 +35,28 @@ class Section(NamedTuple):
     records: np.ndarray
     nulls: bytes | None
     """The null bits of all of them together, where they were looked at."""
+
+
+class _Run:
+    """Rows behind one another in one run of bytes: how long each is, where it begins, and how."""
+
+    def __init__(self, data: bytes, sizes: Times) -> None:
+        self.sizes = sizes
+        self.starts = sizes.cumsum() - sizes
+        self._data = data
+        self.heads = self.windows(_HEAD, slice(None))
+
+    def windows(self, record: np.dtype, places: slice | Indices) -> np.ndarray:
+        """Copy what lies at the beginnings of rows, wherever they begin."""
+        windows = max(0, len(self._data) - record.itemsize + 1)
+        kind = np.dtype((np.void, record.itemsize))  # Copied as bytes, and not field by field.
+        everywhere = np.ndarray((windows,), dtype=kind, buffer=self._data, strides=(1,))
+        return everywhere[self.starts[places]].view(record)
+
+    def alike(self, record: np.dtype, places: slice) -> np.ndarray:
+        """View rows that are this long and nothing else."""
+        count = places.stop - places.start
+        return np.frombuffer(self._data, record, count, int(self.starts[places.start]))
 
 
 class FoundRows:
@@ -63,37 +85,49 @@ class FoundRows:
             self.cuts = np.searchsorted(self.places, question.ends).tolist()
             keys = list(compress(keys, answer))
         whole = len(self.rows) + answer.count(None) == len(answer) if self.places is not None else True
-        self._sizes = np.fromiter(map(len, self.rows), dtype=np.intp, count=len(self.rows))
         if not (whole and are_intact(keys, self.rows)):
             self._blame(answer)
-        # What is looked at may be longer than the last row.
-        self._data = b"".join([*self.rows, bytes(_HEAD.itemsize)])
-        self._starts = self._sizes.cumsum() - self._sizes
         self._counts = [last - first for first, last in pairwise(self.cuts)]
-        self._heads = self._windows(_HEAD, slice(None))
-        self.times = (self._heads["times"].T.astype(np.uint64, order="C") ^ np.uint64(BIAS)).view(np.int64)
-        """The event and the created time of each row: shape (2, rows)."""
         self._decoders = [
             view.decoder(self.rows[first]) if first < last else None
             for view, (first, last) in zip(views, pairwise(self.cuts), strict=True)
         ]
-        self._mixed = self._find_mixed()
+        self._run, self._mixed = self._join()
+        times = self._run.heads["times"].T.astype(np.uint64, order="C") ^ np.uint64(BIAS)
+        self.times = times.view(np.int64)
+        """The event and the created time of each row: shape (2, rows)."""
 
     def each_view(self, values: npt.ArrayLike) -> Times:
         """Give every row what is its view's, the last axis being that of the views."""
         return np.repeat(np.asarray(values, dtype=np.int64), self._counts, axis=-1)
 
-    def _find_mixed(self) -> frozenset[int]:
-        """Return the numbers of views whose rows are of several schemas, or not as long as theirs says."""
+    def _join(self) -> tuple[_Run, frozenset[int]]:
+        """Put the rows behind one another; return as well which views' rows are not all as their first is.
+
+        Rows without text are as long as their schemas say, and are not measured. If one were not, the next
+        would not lie where it is looked for, and name no schema there; behind the last, the sum tells.
+        """
+        # What is looked at may be longer than the last row.
+        data = b"".join([*self.rows, bytes(_HEAD.itemsize)])
         # A view without rows has none to be odd.
-        found = [_NONE if decoder is None else decoder.expected for decoder in self._decoders]
-        number, least, most = self.each_view(np.array(found, dtype=np.int64).reshape(-1, 3).T)
-        odd = self._heads["schema"].view(np.int64) != number
-        odd |= self._sizes < least
-        odd |= self._sizes > most
+        said = [_NONE if decoder is None else decoder.expected for decoder in self._decoders]
+        number, least, most = self.each_view(np.array(said, dtype=np.int64).reshape(-1, 3).T)
+        sizes = least.copy()
+        for view, decoder in enumerate(self._decoders):
+            if decoder is not None and decoder.layout.variable:
+                sizes[self.part(view)] = self._measured(self.part(view))
+        if sizes.sum() + _HEAD.itemsize == len(data):
+            run = _Run(data, sizes)
+            if not _odd(run, number, least, most).any():
+                return run, frozenset()
+        run = _Run(data, self._measured(slice(None)))
+        odd = _odd(run, number, least, most)
         if not odd.any():
-            return frozenset()
-        return frozenset(n for n, (first, last) in enumerate(pairwise(self.cuts)) if odd[first:last].any())
+            return run, frozenset()
+        return run, frozenset(n for n, (a, b) in enumerate(pairwise(self.cuts)) if odd[a:b].any())
+
+    def _measured(self, part: slice) -> Times:
+        return np.fromiter(map(len, self.rows[part]), dtype=np.int64)
 
     @cached_property
     def _nulls(self) -> list[bytes | None]:
@@ -102,7 +136,9 @@ class FoundRows:
         together: list[bytes | None] = [None] * len(self._decoders)
         if not found:
             return together
-        bits = np.bitwise_or.reduceat(self._heads["nulls"].astype(np.uint64), [self.cuts[n] for n in found])
+        bits = np.bitwise_or.reduceat(
+            self._run.heads["nulls"].astype(np.uint64), [self.cuts[n] for n in found]
+        )
         for number, some in zip(found, bits.tolist(), strict=True):
             decoder = self._decoders[number]
             if decoder is not None and decoder.layout.null_bytes <= _BITS and number not in self._mixed:
@@ -147,7 +183,7 @@ class FoundRows:
             by_schema.setdefault(view.decoder(row), []).append(place)
         for schema, some in by_schema.items():
             places = np.array(some, dtype=np.intp)
-            sizes, layout = self._sizes[places + part.start], schema.layout
+            sizes, layout = self._run.sizes[places + part.start], schema.layout
             if wrong := int(((sizes < layout.least_bytes) | (sizes > layout.most_bytes)).sum()):
                 raise view.corrupt(wrong)
             rows = [self.rows[part.start + place] for place in some]
@@ -156,16 +192,8 @@ class FoundRows:
     def _records(self, decoder: RowDecoder, places: slice | Indices) -> np.ndarray:
         layout = decoder.layout
         if layout.variable or not isinstance(places, slice):
-            return self._windows(layout.record, places)
-        start, count = int(self._starts[places.start]), places.stop - places.start
-        return np.frombuffer(self._data, dtype=layout.whole_record, count=count, offset=start)
-
-    def _windows(self, record: np.dtype, places: slice | Indices) -> np.ndarray:
-        """Copy what lies at the beginnings of rows, wherever they begin."""
-        windows = max(0, len(self._data) - record.itemsize + 1)
-        kind = np.dtype((np.void, record.itemsize))  # Copied as bytes, and not field by field.
-        everywhere = np.ndarray((windows,), dtype=kind, buffer=self._data, strides=(1,))
-        return everywhere[self._starts[places]].view(record)
+            return self._run.windows(layout.record, places)
+        return self._run.alike(layout.whole_record, places)
 
     def _blame(self, answer: Sequence[bytes | None]) -> NoReturn:
         bad = [
@@ -176,3 +204,11 @@ class FoundRows:
         # What is intact row by row is intact together, so there is one.
         number = next(number for number, count in enumerate(counts) if count)
         raise self._views[number].corrupt(counts[number])
+
+
+def _odd(run: _Run, number: Times, least: Times, most: Times) -> npt.NDArray[np.bool_]:
+    """Tell of which rows the schema, the format or the length is another than expected."""
+    odd: npt.NDArray[np.bool_] = run.heads["schema"].view(np.int64) != number
+    odd |= run.heads["version"] != VERSION
+    odd |= (run.sizes < least) | (run.sizes > most)
+    return odd

@@ -35,10 +35,12 @@ class KeyColumn:
     """
 
     def __init__(self, dtype: str, values: Sequence[object]) -> None:
-        self.whole = not has_null(dtype, values)
+        different = _different(dtype, values)
+        # What is equal to text is text; but True is equal to 1, so of numbers each is looked at.
+        self.whole = not has_null(dtype, different if dtype == "string" else values)
         self._dtype = dtype
         rows = len(values)
-        self.own = self.whole and len(set(values)) > _SHARED * rows
+        self.own = self.whole and len(different) > _SHARED * rows
         if self.own:
             self._values, self.codes = values, np.arange(rows)
         else:
@@ -69,6 +71,14 @@ class KeyColumn:
         if self._dtype == "int64" and self.distinct >= _MANY:
             return Entities.laid_out(int_bytes(integers(self._values)))
         return Entities.of(self.encoded)
+
+
+def _different(dtype: str, values: Sequence[object]) -> frozenset[object]:
+    try:
+        return frozenset(values)
+    except TypeError:
+        has_null(dtype, values)  # No key is of a type that has no hash: it says which one is.
+        raise
 
 
 def entities_of(columns: Sequence[KeyColumn], places: Sequence[Indices]) -> Entities:

@@ -131,14 +131,13 @@ class ViewRows:
 
 
 def _alike(decoder: RowDecoder, rows: Sequence[bytes]) -> np.ndarray | None:
-    """View the fixed parts of rows of one schema, or nothing if there are several."""
+    """View the fixed parts of rows of one schema and format, or nothing if there are several."""
     try:
         records = decoder.records(rows)
     except ValueError:
         return None
-    if len(records) != len(rows) or (records["schema"] != decoder.schema.number).any():
-        return None
-    return records
+    others = (records["schema"] != decoder.schema.number) | (records["version"] != VERSION)
+    return None if len(records) != len(rows) or others.any() else records
 
 
 def _named(fields: Sequence[RowField]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan,
 from knownat.errors import BadKey, CorruptRow, SchemaMismatch, UnknownSchema
 from knownat.stores.codec import INTACT, RowSchema
 from knownat.stores.packed_read import NO_TIME, STATUS, PackedReader
+from knownat.stores.packed_views import ViewReader
 from knownat.stores.packed_write import write_table
 from knownat.stores.plan_questions import Subject, Subjects
 from knownat.stores.row_keys import ViewName, entity_bytes, row_key
@@ -285,15 +286,40 @@ def test_the_view_of_a_damaged_row_is_named_among_several(filled: RowStore) -> N
         reader.read({"buyer": [2, 3], "town": ["Oslo", "Oslo"]}, NOW_US)
 
 
-@pytest.mark.parametrize("size", [-1, 1])
-def test_an_intact_row_of_another_length_than_its_schema_is_refused(filled: RowStore, size: int) -> None:
+def rewritten(key: bytes, row: bytes, *, version: int = 1, size: int = 0) -> bytes:
+    """Give a row another format or length, and the check that a writer of it would have."""
+    body = bytes([version]) + (row[1:-4][:size] if size < 0 else row[1:-4] + bytes(size))
+    return body + crc32(body, crc32(key, INTACT)).to_bytes(4, "little")
+
+
+# In the last, what one row is too long another is too short.
+@pytest.mark.parametrize("sizes", [{3: -1}, {3: 1}, {4: 1}, {2: 1, 3: -1}, {2: -1, 4: 1}])
+def test_an_intact_row_of_another_length_than_its_schema_is_refused(
+    filled: RowStore, sizes: dict[int, int]
+) -> None:
+    rows = {key: row for i in sizes for key in [orders_key(i)] for row in filled.read([key]) if row}
+    wrong = {orders_key(i): rewritten(orders_key(i), rows[orders_key(i)], size=n) for i, n in sizes.items()}
+    reader = PackedReader(Tampered(filled, wrong), plan_of(ORDERS))
+    for read in (reader.read_matrix, reader.read):
+        with pytest.raises(CorruptRow, match=f"orders: {len(sizes)} stored row"):
+            read({"buyer": [2, 3, 4]}, NOW_US)
+
+
+def test_a_row_of_a_later_format_is_refused_by_name_among_others(filled: RowStore) -> None:
     (row,) = filled.read([orders_key(3)])
     assert row is not None
-    body = row[:-4][:size] if size < 0 else row[:-4] + bytes(size)
-    wrong = body + crc32(body, crc32(orders_key(3), INTACT)).to_bytes(4, "little")
-    reader = PackedReader(Tampered(filled, {orders_key(3): wrong}), plan_of(ORDERS))
-    with pytest.raises(CorruptRow, match="orders: 1 stored row"):
-        reader.read_matrix({"buyer": [2, 3, 4]}, NOW_US)
+    later = {orders_key(3): rewritten(orders_key(3), row, version=2)}
+    reader = PackedReader(Tampered(filled, later), plan_of(ORDERS))
+    with pytest.raises(UnknownSchema, match="shop/orders: a row has format version 2; upgrade knownat"):
+        reader.read_one({"buyer": 3}, NOW_US)
+    for read in (reader.read_matrix, reader.read):
+        with pytest.raises(UnknownSchema, match="shop/orders: a row has format version 2; upgrade knownat"):
+            read({"buyer": [2, 3, 4]}, NOW_US)
+    store, name = Tampered(filled, later), ViewName("shop", "orders")
+    feasts = ViewReader(store, name, next(iter(filled.schemas(name).values())), ["total"])
+    keys = [orders_key(i) for i in (2, 3, 4)]
+    with pytest.raises(UnknownSchema, match="shop/orders: a row has format version 2; upgrade knownat"):
+        feasts.answer(keys, store.read(keys), oldest_us=0, latest_us=NOW_US)
 
 
 def test_rows_of_two_schemas_are_each_read_by_their_own_in_a_large_batch(filled: RowStore) -> None:
