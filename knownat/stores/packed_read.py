@@ -7,6 +7,7 @@ from typing import NamedTuple
 from knownat.clock import CLOCK_SKEW_US
 from knownat.contract.read_plan import ReadPlan, ReadResult, Status
 from knownat.errors import BadKey, StoreUnavailable
+from knownat.stores.freed_memory import keep_some
 from knownat.stores.packed_lists import result_of
 from knownat.stores.packed_matrix import FeatureMatrix, matrix_of
 from knownat.stores.plan_questions import Question, Subject, Subjects, rows_asked
@@ -59,6 +60,7 @@ class PackedReader:
     def __init__(
         self, store: RowReads, plan: ReadPlan, *, categories: Mapping[str, Sequence[str]] | None = None
     ) -> None:
+        keep_some()
         self._store = store
         self._views = [PlannedView(store, plan.project, view, categories or {}) for view in plan.views]
         self.columns = tuple(column for view in self._views for column in view.columns)

@@ -32,6 +32,8 @@ class _Connection:
         self._socket = bound
         self._seconds = socket_seconds
         self._buffer = bytearray()
+        # Room of its own: what is made anew for each answer, the C library hands back and gets again.
+        self._room = memoryview(bytearray(_READ_BYTES))
 
     @classmethod
     def to(cls, login: RedisLogin, deadline: float, socket_seconds: float) -> Self:
@@ -75,10 +77,10 @@ class _Connection:
 
     def _receive(self, deadline: float) -> None:
         self._socket.settimeout(_wait(deadline, self._seconds))
-        data = self._socket.recv(_READ_BYTES)
-        if not data:
+        size = self._socket.recv_into(self._room)
+        if not size:
             raise ConnectionResetError("the server closed the connection")
-        self._buffer += data
+        self._buffer += self._room[:size]
 
 
 class RedisWire:

@@ -76,7 +76,8 @@ def _value(data: bytes | bytearray, at: int, size: int) -> tuple[bytes | None, i
         raise Incomplete(end + 2)
     if data[end : end + 2] != b"\r\n":
         raise _nonsense()
-    return bytes(data[at:end]), end + 2
+    with memoryview(data) as view:
+        return bytes(view[at:end]), end + 2
 
 
 def _number(text: bytes) -> int:
