@@ -86,7 +86,7 @@ class Bodies:
         """Give up on requests that are late. A timer for each would cost all the others more."""
         since = time.monotonic() - self._most_seconds
         for task, began in list(self.arriving.items()):
-            if began < since and task not in self._late:
+            if began < since:
                 self._late.add(task)
                 task.cancel()
 

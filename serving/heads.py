@@ -43,9 +43,12 @@ class BoundedHeads(WholeAnswers):
 
     def data_received(self, data: bytes) -> None:
         """Take in some bytes."""
+        before, in_body = self.cycle, self.cycle is not None and self.cycle.more_body
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
+        if self._in_head:
+            if self.cycle is before and not in_body:
+                # Behind the end of another request nobody knows where in these bytes the head begins.
+                self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
             elif self._late is None:
@@ -60,7 +63,6 @@ class BoundedHeads(WholeAnswers):
             self._late = None
 
     def _refuse(self, status: bytes) -> None:
-        self._have_it()
         if not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
             self.transport.close()

@@ -1,6 +1,5 @@
 """What stands in for features that cannot be had: by the model's choice, never silently, always in time."""
 
-import asyncio
 import threading
 
 import pytest
@@ -8,8 +7,7 @@ import pytest
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import CorruptRow
-from serving.bodies import Bodies
-from serving.errors import BodyTooLarge, ClientTooSlow, StoreUnavailable
+from serving.errors import StoreUnavailable
 from serving.lanes import Claim
 from serving.reading import ReadFailed
 from serving.stored_features import StoredFeatures
@@ -215,57 +213,3 @@ def test_clients_that_are_slow_to_send_do_not_count_as_pressure(service):
     service.parts.pressure.arriving = range(50)
 
     assert service.predict().status_code == 200
-
-
-def test_a_body_that_does_not_come_is_given_up():
-    async def go():
-        bodies = Bodies(most_seconds=0.0)
-        never = asyncio.Event()
-
-        async def receive():
-            await never.wait()
-
-        async def one():
-            try:
-                await bodies.receive([], receive)
-            except ClientTooSlow as late:
-                return late.status, dict(late.headers)
-
-        task = asyncio.create_task(one())
-        while not bodies.arriving:
-            await asyncio.sleep(0)
-        bodies.sweep()
-        assert await task == (408, {"connection": "close"})
-        assert bodies.arriving == {}
-
-    asyncio.run(go())
-
-
-def test_a_cancelled_request_is_not_taken_for_a_slow_client():
-    async def go():
-        bodies = Bodies()
-        never = asyncio.Event()
-        task = asyncio.create_task(bodies.receive([], never.wait))
-        while not bodies.arriving:
-            await asyncio.sleep(0)
-        bodies.sweep()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert bodies.arriving == {}
-
-    asyncio.run(go())
-
-
-@pytest.mark.parametrize(("length", "taken"), [(4, True), (5, False)])
-def test_a_body_that_comes_in_one_piece_is_held_to_the_limit(length, taken):
-    async def receive():
-        return {"type": "http.request", "body": b"x" * length, "more_body": False}
-
-    received = Bodies(most_bytes=4).receive([], receive)
-
-    if taken:
-        assert asyncio.run(received) == b"xxxx"
-    else:
-        with pytest.raises(BodyTooLarge):
-            asyncio.run(received)
