@@ -93,8 +93,9 @@ class Rounds:
 
     def _read(self, group: Sequence[_Joined]) -> None:
         keys = [joined.question.keys for joined in group]
-        seconds = min(joined.asked.moment.seconds_left for joined in group)
-        group[0].features.together(keys, seconds, partial(self._have, group))
+        # Of one release each may take as long, and the first was asked first.
+        first = group[0]
+        first.features.together(keys, first.asked.moment.seconds_left, partial(self._have, group))
 
     def _have(self, group: Sequence[_Joined], found: JointRead | ReadFailed) -> None:
         """Go on with what the store gave: at once, or in a later round."""

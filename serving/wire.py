@@ -165,11 +165,9 @@ def _write_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes, sta
         return False
     lines = [name + b": " + value for name, value in (*cycle.default_headers, *headers)]
     cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
     cycle.transport.write(
         b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], b"\r\n".join(lines), len(body), body)
     )
-    cycle.message_event.set()
     cycle.on_response()
     return True
 

@@ -7,8 +7,9 @@ import pytest
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import CorruptRow
-from serving.errors import StoreUnavailable
+from serving.errors import Overloaded, StoreUnavailable
 from serving.lanes import Claim
+from serving.pressure import AHEAD, Pressure
 from serving.reading import ReadFailed
 from serving.stored_features import StoredFeatures
 from tests.serving.fakes import INPUTS, KEYS, MINUTE_US, NOW_US, PLAN, ROW, InMemoryFeatures, build_service
@@ -206,6 +207,17 @@ def test_more_than_can_be_answered_in_time_is_refused_at_once(service):
     assert refused.headers["retry-after"] == "1"
     assert taken.status_code == 200
     assert "knownat_shed_total 1.0" in service.ask_admin("GET", "/metrics").text
+
+
+@pytest.mark.parametrize(("ahead", "waiting"), [(100, 500), (101, 0)])
+def test_who_came_first_is_not_refused_for_those_behind(ahead, waiting):
+    pressure, scope = Pressure(waiting=waiting), {"extensions": {AHEAD: ahead}}
+
+    if ahead <= pressure.most:
+        pressure.relieve(scope)
+    else:
+        with pytest.raises(Overloaded):
+            pressure.relieve(scope)
 
 
 def test_clients_that_are_slow_to_send_do_not_count_as_pressure(service):

@@ -58,3 +58,35 @@ def test_without_a_claim_the_deadline_ends_the_wait(lane):
         may_end.set()
 
     asyncio.run(run())
+
+
+def test_a_call_that_was_given_up_before_it_began_is_never_made(lane):
+    may_end, made = threading.Event(), []
+
+    async def run():
+        hanging = asyncio.ensure_future(lane.run(lambda: may_end.wait(30)))
+        await asyncio.sleep(0)
+        with pytest.raises(LaneLate):
+            await lane.run(lambda: made.append("from the loop"), deadline=0.01)
+        may_end.set()
+        await hanging
+        await lane.run(lambda: None)
+
+    asyncio.run(run())
+    assert made == []
+
+
+def test_a_lane_waits_no_longer_than_it_may():
+    short, may_end, made = Lane("short", deadline=0.01), threading.Event(), []
+
+    async def run():
+        with pytest.raises(LaneLate):
+            await short.run(lambda: may_end.wait(30), deadline=30)
+
+    asyncio.run(run())
+    with pytest.raises(LaneLate):
+        short.wait(lambda: made.append("behind one that hangs"))
+    may_end.set()
+    short._pool.submit(lambda: None).result(30)  # behind all that waited
+    assert made == []
+    short.close()

@@ -222,9 +222,12 @@ def test_one_that_breaks_the_scorer_takes_no_other_with_it(made):
         made, change=lambda model: replace(model, scorer=Breaking(model.scorer, made.values[5, 0]))
     )
 
-    answers = served.ask(*(Recorded(GOOD % customer) for customer in range(20)))
+    calls = [Recorded(GOOD % customer) for customer in range(20)]
+
+    answers = served.ask(*calls)
 
     assert [status for status, _ in answers] == [500 if customer == 5 else 200 for customer in range(20)]
+    assert [call.dismissed for call in calls] == [int(customer == 5) for customer in range(20)]
     assert answers[5][1] == {
         "error": {"code": "internal", "message": "The scorer failed; its log says why.", "details": []}
     }

@@ -3,12 +3,12 @@
 import asyncio
 import socket
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 import pytest
 
-from serving.pressure import Pressure
-from serving.wire import EXTENSION, Call, send_whole
+from serving.pressure import AHEAD
+from serving.wire import EXTENSION, send_whole
+from tests.serving.connections import Connection, Gathered
 from tests.serving.made_workspace import MODEL, make_workspace
 from tests.serving.running import fill_lmdb, serving
 
@@ -118,11 +118,106 @@ def test_what_the_server_does_not_take_whole_is_sent_as_events(scope, events):
     assert sent == events
 
 
+REQUEST = b"POST /v1/labels HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
+
+
+def test_a_request_learns_how_many_were_before_it():
+    connection = Connection()
+    connection.pressure.waiting = 7
+    connection.send(REQUEST)
+
+    assert connection.protocol.cycle.scope["extensions"][AHEAD] == 7
+    connection.run()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["answered", "failed"])
+def test_a_request_is_pressure_from_its_head_to_the_end_of_its_task(fails):
+    async def app(_scope, _receive, send):
+        assert connection.pressure.waiting == 1
+        if fails:
+            raise RuntimeError
+        await send_whole({}, send, [], b"")
+
+    connection = Connection(app)
+    connection.send(REQUEST[:-2])
+    assert connection.pressure.waiting == 1
+
+    connection.send(REQUEST[-2:])
+    connection.run()
+
+    assert connection.pressure.waiting == 0
+    assert connection.line.sent.startswith(b"HTTP/1.1 500" if fails else b"HTTP/1.1 200")
+
+
+ENDS = {
+    "answered": lambda call: call.answer([], b"ok"),
+    "left": lambda call: call.leave(sends_ok),
+    "dismissed": lambda call: call.dismiss(sends_ok),
+}
+
+
+async def sends_ok(_scope, _receive, send):
+    await send_whole({}, send, [], b"ok")
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_call_is_pressure_until_it_is_over(end):
+    gathered = Gathered()
+    connection = Connection(gathering=gathered)
+    connection.send(REQUEST)
+    (call,) = gathered.calls
+    assert (call.body, call.over, connection.pressure.waiting) == (b"{}", False, 1)
+
+    end(call)
+    connection.run()
+
+    assert (call.over, connection.pressure.waiting) == (True, 0)
+    assert connection.line.sent.endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    ("gathered", "packets"),
+    [
+        (Gathered(taken=False), [REQUEST]),
+        (Gathered(most_bytes=1), [REQUEST]),
+        (Gathered(), [REQUEST[:-1], REQUEST[-1:]]),
+        (None, [REQUEST]),
+    ],
+    ids=["another path", "too long", "in pieces", "nobody gathers"],
+)
+def test_what_is_not_gathered_is_answered_by_the_app(gathered, packets):
+    connection = Connection(gathering=gathered)
+    connection.send(*packets)
+    connection.run()
+
+    assert gathered is None or gathered.calls == []
+    assert connection.line.sent.endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"response_started": True}, {"disconnected": True}, {"keep_alive": False}, {"write_paused": True}],
+    ids=str,
+)
+def test_an_answer_is_not_written_at_once_where_the_server_must_see_to_it(state):
+    gathered = Gathered()
+    connection = Connection(gathering=gathered)
+    connection.send(REQUEST)
+    cycle = connection.protocol.cycle
+    for name, value in state.items():
+        setattr(cycle.flow if name == "write_paused" else cycle, name, value)
+
+    (call,) = gathered.calls
+    assert not call.answer([], b"ok")
+    assert (call.over, connection.line.sent) == (False, b"")
+
+
 def test_the_refused_are_no_pressure_until_they_are_told():
-    pressure, begun = Pressure(waiting=1), []
-    protocol = SimpleNamespace(pressure=pressure, begin_uncounted=lambda cycle, app: begun.append(app))
-    call = Call(protocol, SimpleNamespace(body=bytearray(), scope={}))
+    gathered = Gathered()
+    connection = Connection(gathering=gathered)
+    connection.send(REQUEST)
 
-    call.dismiss("an app")
+    gathered.calls[0].dismiss(sends_ok)
 
-    assert (pressure.waiting, begun) == (0, ["an app"])
+    assert connection.pressure.waiting == 0
+    connection.run()
