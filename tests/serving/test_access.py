@@ -73,6 +73,16 @@ def test_without_a_good_key_nothing_is_learned(guarded, path, key):
     assert guarded.book.counts()["basket/1"].accepted == 0
 
 
+@pytest.mark.parametrize(("word", "status"), [("Bearer", 200), ("bearer", 200), ("Nearer", 401)])
+def test_a_key_comes_behind_its_word_in_any_case(guarded, keys, word, status):
+    key = made(keys, Scope.PREDICT)
+    guarded.parts.access.refresh()
+
+    answer = guarded.ask("POST", PATHS[Scope.PREDICT], json=ROW, headers={"authorization": f"{word} {key}"})
+
+    assert answer.status_code == status
+
+
 def test_another_keys_secret_under_a_known_id_is_refused(guarded, keys):
     first, second = made(keys, Scope.PREDICT), made(keys, Scope.PREDICT)
     guarded.parts.access.refresh()
@@ -137,6 +147,8 @@ def test_a_caller_that_asks_too_often_is_told_when_to_come_again(guarded, keys, 
     assert asked(half).status_code == 429
     seconds[0] += 1
     assert asked(half).status_code == 200
+    seconds[0] += 100  # what was not asked is not saved up
+    assert [asked(twice).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_health_needs_no_key_and_operators_do(guarded, keys):

@@ -5,11 +5,14 @@ import threading
 import pytest
 
 from knownat.contract.log_reader import read_predictions
+from knownat.contract.prediction_log import Role
 from knownat.contract.read_plan import ReadResult, Status
 from knownat.errors import CorruptRow
-from serving.errors import Overloaded, StoreUnavailable
+from serving.errors import DeadlineExceeded, Overloaded, StoreUnavailable
 from serving.lanes import Claim
+from serving.predictions import Answering, Moment
 from serving.pressure import AHEAD, Pressure
+from serving.questions import Question
 from serving.reading import ReadFailed
 from serving.stored_features import StoredFeatures
 from tests.serving.fakes import INPUTS, KEYS, MINUTE_US, NOW_US, PLAN, ROW, InMemoryFeatures, build_service
@@ -194,7 +197,35 @@ def test_a_thread_that_is_told_that_nobody_waits_logs_nothing(service, monkeypat
     answer = service.predict({"rows": [ROW] * 40})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "deadline_exceeded")
+    assert answer.headers["retry-after"] == "1"
     assert service.book.counts()["basket/1"].accepted == 0
+
+
+def test_only_a_shadow_may_answer_when_nobody_waits_any_more(service):
+    answering, model = Answering(service.ids, service.clock), service.models.current["basket"].champion
+    columns = [{name: [value] for name, value in part.items()} for part in (KEYS, INPUTS)]
+    question, over = Question("r", *columns, rows=1), Moment(NOW_US, started_ns=0, deadline_ns=0)
+    read = service.reader.read(question.keys, NOW_US)
+
+    with pytest.raises(DeadlineExceeded):
+        answering.many(model, Role.CHAMPION, question, read, over)
+    assert service.book.counts()["basket/1"].accepted == 0
+    answering.many(model, Role.SHADOW, question, read, over)
+    assert service.book.counts()["basket/1"].written == 1
+
+
+def test_few_rows_of_a_store_that_may_hang_are_read_beside_the_loop(service, monkeypatch):
+    features, threads = service.models.current["basket"].champion.features, []
+    many = features.many
+
+    def note(keys, now_us):
+        threads.append(threading.current_thread().name)
+        return many(keys, now_us)
+
+    monkeypatch.setattr(features, "many", note)
+
+    assert service.predict({"rows": [ROW] * 2}).status_code == 200
+    assert threads == ["score_0"]
 
 
 def test_more_than_can_be_answered_in_time_is_refused_at_once(service):

@@ -252,8 +252,9 @@ def test_more_explanations_than_can_wait_are_shed_by_name(tmp_path):
     async def ask_three():
         first = [asyncio.ensure_future(explaining.run(lambda: go.wait(30))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(ExplainOverloaded):
+        with pytest.raises(ExplainOverloaded) as refused:
             await explaining.run(lambda: True)
+        assert refused.value.headers == {"retry-after": "1"}
         go.set()
         assert await asyncio.gather(*first) == [True, True]
         return await explaining.run(lambda: "room again")
