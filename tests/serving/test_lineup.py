@@ -1,6 +1,7 @@
 """Several versions at once: who answers, who only watches, who is gone."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from knownat.clock import from_us, to_us
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
 from knownat.errors import ReleaseError
+from serving.decoding import OneQuestion
 from serving.lineup import refuse_other_requests
 from tests.serving.fakes import INPUTS, NOW_US, PLAN, ROW, build_service
 
@@ -58,6 +60,17 @@ def test_a_share_of_nothing_or_all_is_that(service, share, version):
     deploy(service, challenger=release("2"), challenger_share=share)
 
     assert {asked(service, customer).json()["version"] for customer in range(40)} == {version}
+
+
+def test_two_models_try_their_challengers_on_other_entities(service):
+    deploy(service, challenger=release("2"), challenger_share=0.5)
+    one = service.models.current["basket"]
+    other = replace(one, name="churn")
+    questions = [OneQuestion("r", {"customer_id": customer}, []) for customer in range(40)]
+
+    roles = [{lineup.choose(question)[1] for lineup in (one, other)} for question in questions]
+
+    assert any(len(both) == 2 for both in roles)
 
 
 def test_one_row_meets_the_same_version_in_either_shape(service):
@@ -187,10 +200,11 @@ def test_a_shadow_that_fails_is_counted_and_nobody_else_notices(service, monkeyp
 def test_a_version_beside_the_champion_must_take_the_same_requests():
     fewer = PLAN.model_copy(update={"nullable_inputs": ()})
     renamed = PLAN.model_copy(update={"request_inputs": PLAN.request_inputs[1:]})
+    keyless = PLAN.model_copy(update={"views": PLAN.views[:1]})
 
     refuse_other_requests(PLAN, PLAN)
     refuse_other_requests(fewer, PLAN)
-    for champion, other in ((PLAN, fewer), (PLAN, renamed), (renamed, PLAN)):
+    for champion, other in ((PLAN, fewer), (PLAN, renamed), (renamed, PLAN), (PLAN, keyless)):
         with pytest.raises(ReleaseError, match="--role pinned"):
             refuse_other_requests(champion, other)
 

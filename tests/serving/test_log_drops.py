@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from knownat.contract.log_reader import read_parts
-from serving.prediction_log import RowLog
+from knownat.contract.log_reader import LABELS, journals_in, read_labels, read_parts
+from serving.prediction_log import LogBook, RowLog
+from serving.sealing import seal_beside, seal_journal
 from tests.contract.test_prediction_log import SCHEMA, row_of
 
 MISFIT = row_of(SCHEMA, 9, orders__count="many")
@@ -45,9 +46,7 @@ def test_what_is_wrong_is_told_once_until_it_is_right_again(log, monkeypatch, ca
         assert log.append_one(row_of(SCHEMA, number)) == "ENOSPC"
     monkeypatch.undo()
 
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{log.folder}: rows are dropped: ENOSPC"
-    ]
+    assert [record.getMessage() for record in caplog.records] == [f"{log.folder}: rows are dropped: ENOSPC"]
     assert log.counts.dropped == {"ENOSPC": 3}
 
 
@@ -92,3 +91,57 @@ def test_what_was_synced_is_not_synced_again(log, monkeypatch):
     log.sync()
 
     assert len(synced) == 1
+
+
+def test_sealing_what_another_has_sealed_changes_nothing(log):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    (journal,) = log.finished
+    assert seal_journal(journal) is not None
+    before = {path: path.read_bytes() for path in log.folder.iterdir()}
+
+    assert seal_journal(journal) is None
+    seal_beside(journal)
+
+    assert {path: path.read_bytes() for path in log.folder.iterdir()} == before
+
+
+def test_a_journal_without_a_whole_row_is_kept_if_it_holds_bytes_and_else_goes(log):
+    log.open()
+    log.rotate()
+    (empty,) = log.finished
+    schema = empty.read_bytes()
+    assert seal_journal(empty) is None
+    assert list(log.folder.iterdir()) == []
+
+    empty.write_bytes(schema + b"half a row")
+    segment = seal_journal(empty)
+
+    assert [part.torn_bytes for part in read_parts(log.folder)] == [10]
+    assert {path.name for path in log.folder.iterdir()} == {segment.name, f"torn-{empty.name[8:]}"}
+
+
+def test_a_segment_that_is_whole_already_is_not_written_again(log):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    (journal,) = log.finished
+    content = journal.read_bytes()
+    segment = seal_journal(journal)
+    before = segment.stat().st_ino
+    journal.write_bytes(content)  # as after a kill between the segment's rename and the journal's end
+
+    assert seal_journal(journal) == segment
+    assert segment.stat().st_ino == before
+
+
+def test_labels_of_a_writer_that_is_gone_are_sealed_by_the_next(tmp_path):
+    dead = LogBook(tmp_path)
+    dead.labels.append([("basket.1", 1.0, 5, 6)])
+    dead.labels.rotate()
+
+    following = LogBook(tmp_path)
+    following.start()
+    following.close()
+
+    assert journals_in(tmp_path / LABELS) == []
+    assert read_labels(tmp_path)["prediction_id"].to_pylist() == ["basket.1"]
