@@ -127,7 +127,7 @@ class StoredFeatures:
         self.failures += 1
         if self._policy == "nulls":
             return _nothing(self._plan)
-        known = self._known.get((*keys.values(),)) if self._policy == "last_known" else None
+        known = self._known.get((*keys.values(),))
         if known is None:
             raise StoreUnavailable(f"The features of '{self._name}' could not be read: {why}.")
         return _as_last_known(self._plan, known, now_us)

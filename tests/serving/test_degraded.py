@@ -70,6 +70,8 @@ def test_the_last_known_row_answers_while_its_ttl_holds(tmp_path):
 
     during = only(service.predict(ROW))
     many = service.predict({"rows": [ROW] * 30})
+    service.clock.move_to(NOW_US + 55 * MINUTE_US)
+    last = only(service.predict(ROW))
     service.clock.move_to(NOW_US + 56 * MINUTE_US)
     later = only(service.predict(ROW))
     other = service.predict({"keys": {**KEYS, "customer_id": 10}, "inputs": INPUTS})
@@ -81,9 +83,18 @@ def test_the_last_known_row_answers_while_its_ttl_holds(tmp_path):
         "product": {"status": "last_known", "age_seconds": 5400.0},
     }
     assert [p["score"] for p in many.json()["predictions"]] == [before["score"]] * 30
+    assert last["views"]["customer_orders"] == {"status": "last_known", "age_seconds": 3600.0}
     assert later["views"]["customer_orders"] == UNAVAILABLE
     assert later["views"]["product"]["status"] == "last_known"
     assert other.status_code == 503
+
+
+def test_who_is_to_be_refused_is_remembered_by_nobody(tmp_path):
+    service = served(tmp_path, "refuse")
+    assert not only(service.predict(ROW))["degraded"]
+    service.reader.failure = DOWN
+
+    assert service.predict(ROW).status_code == 503
 
 
 def test_what_was_not_there_before_cannot_be_told_now(tmp_path):

@@ -71,6 +71,13 @@ def test_force_retires_it_all_the_same(service, workspace):
     assert read_deployment(workspace.deployment).models["basket"].challenger is None
 
 
+def test_a_version_that_came_back_is_retired_once(workspace):
+    back = ModelDeployment(champion=ONE, pinned=(TWO,), retired=("2", "3"))
+    write_deployment(workspace.deployment, Deployment(models={"basket": back}))
+
+    assert retire(workspace, "basket", "2", now=NOW, quiet=HOUR).models["basket"].retired == ("3", "2")
+
+
 def test_the_champion_goes_only_with_its_model(service, workspace):
     with pytest.raises(ReleaseError, match="is the champion"):
         retire(workspace, "basket", "1", now=NOW, quiet=HOUR, force=True)

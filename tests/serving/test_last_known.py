@@ -1,0 +1,93 @@
+"""What is remembered of rows that were read, and who finds out that a store answers again."""
+
+import asyncio
+
+import pytest
+
+from knownat.contract.read_plan import Status
+from knownat.stores.packed_read import OneRow
+from serving.errors import StoreUnavailable
+from serving.reading import ReadFailed
+from serving.stored_features import StoredFeatures
+from tests.serving.fakes import NOW_US, PLAN
+
+DOWN = ReadFailed("no answer in time", store=True)
+VALUES = [1, 2.0, "neu", 3.0, True]
+
+
+class Store:
+    """Gives one row to everybody, or fails, or keeps whoever asks waiting."""
+
+    waits = True
+
+    def __init__(self, *status):
+        self.row = OneRow(VALUES, [NOW_US, NOW_US], [NOW_US, NOW_US], list(status))
+        self.failure = None
+        self.asked = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def one(self, keys, now_us, seconds):
+        self.asked += 1
+        await self.answers.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.row
+
+
+def ask(features, customer):
+    return features.one({"customer_id": customer, "sku": "A-1"}, NOW_US, 1.0)
+
+
+def test_the_entities_that_were_asked_for_last_are_remembered(monkeypatch):
+    monkeypatch.setattr("serving.stored_features._REMEMBERED_ROWS", 2)
+    store = Store(Status.PRESENT, Status.PRESENT)
+    features = StoredFeatures("basket", PLAN, store, "last_known")
+
+    async def run():
+        for customer in (1, 2, 1, 3):
+            await ask(features, customer)
+        store.failure = DOWN
+        kept = [(await ask(features, customer)).values for customer in (1, 3)]
+        with pytest.raises(StoreUnavailable):
+            await ask(features, 2)
+        return kept
+
+    assert asyncio.run(run()) == [VALUES, VALUES]
+
+
+def test_a_row_that_was_not_served_then_is_not_served_now():
+    store = Store(Status.NOT_YET, Status.PRESENT)
+    features = StoredFeatures("basket", PLAN, store, "last_known")
+
+    async def run():
+        await ask(features, 1)
+        store.failure = DOWN
+        return await ask(features, 1)
+
+    row = asyncio.run(run())
+    assert row.status == [Status.UNAVAILABLE, Status.LAST_KNOWN]
+    assert row.values == [None, None, None, 3.0, True]
+    assert row.event_us == [None, NOW_US]
+
+
+def test_one_request_finds_out_whether_the_store_answers_again(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("serving.stored_features.time.monotonic", lambda: now[0])
+    store = Store(Status.PRESENT, Status.PRESENT)
+    features = StoredFeatures("basket", PLAN, store, "nulls")
+
+    async def run():
+        store.failure = DOWN
+        await ask(features, 1)
+        now[0] += 0.26
+        store.failure = None
+        store.answers.clear()
+        first = asyncio.ensure_future(ask(features, 1))
+        await asyncio.sleep(0)
+        others = [(await asyncio.wait_for(ask(features, 1), 10)).status[0] for _ in range(5)]
+        store.answers.set()
+        return others, (await first).status[0], (await ask(features, 1)).status[0]
+
+    assert asyncio.run(run()) == ([Status.UNAVAILABLE] * 5, Status.PRESENT, Status.PRESENT)
+    assert store.asked == 3
