@@ -21,7 +21,7 @@ BAD = {
     "a time without a zone": {"prediction_id": "a", "label": 1, "label_timestamp": "2013-10-15T11:00:00"},
     "no time at all": {"prediction_id": "a", "label": 1, "label_timestamp": "yesterday"},
     "a number as a time": {"prediction_id": "a", "label": 1, "label_timestamp": 1},
-    "a time to come": {"prediction_id": "a", "label": 1, "label_timestamp": "2013-10-15T12:00:02Z"},
+    "a time to come": {"prediction_id": "a", "label": 1, "label_timestamp": "2013-10-15T12:00:01.000001Z"},
     "no object": 7,
 }
 
@@ -53,6 +53,14 @@ def test_a_label_is_kept_with_the_time_it_became_known(service):
         }
     ]
     assert kept(service, "bask") == []
+
+
+def test_a_clock_that_runs_a_second_ahead_may_label(service):
+    (one,) = predicted(service)
+
+    answer = post(service, {"prediction_id": one, "label": 1, "label_timestamp": "2013-10-15T12:00:01Z"})
+
+    assert answer.json() == {"accepted": 1, "unknown": []}
 
 
 def test_ids_that_no_prediction_has_are_told(service):

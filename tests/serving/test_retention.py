@@ -151,6 +151,22 @@ def test_what_a_crash_tore_off_goes_with_its_rows(logs):
     assert logs.held("basket") == [5]
 
 
+def test_open_and_torn_labels_are_told_and_those_of_all_models_go_with_all(logs):
+    logs.segment("basket", [400])
+    folder, posted = logs.root / "labels", (("basket.p1.0", 1.0, to_us(day(400)), to_us(day(400))),)
+    torn = RowLog(folder, LABEL_SCHEMA, writer="f" * 16, max_bytes=1 << 20)
+    torn.append(posted)
+    torn.rotate()
+    with torn.finished[0].open("ab") as file:
+        file.write(b"\x40\0\0\0half a row")
+    seal_orphans(folder)
+    still_open = RowLog(folder, LABEL_SCHEMA, writer="e" * 16, max_bytes=1 << 20)
+    still_open.append(posted)
+
+    assert (logs.prune(365, "basket").kept_rows, len(list(folder.glob("torn-*")))) == (1, 1)
+    assert (logs.prune(365).kept_rows, len(list(folder.glob("torn-*")))) == (1, 0)
+
+
 def test_labels_go_by_when_they_were_posted_and_one_models_alone(logs):
     logs.segment("basket", [400, 5])
     logs.segment("churn", [400])
