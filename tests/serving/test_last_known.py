@@ -8,7 +8,7 @@ from knownat.contract.read_plan import Status
 from knownat.stores.packed_read import OneRow
 from serving.errors import StoreUnavailable
 from serving.reading import ReadFailed
-from serving.stored_features import StoredFeatures
+from serving.stored_features import JointFeatures, StoredFeatures
 from tests.serving.fakes import NOW_US, PLAN
 
 DOWN = ReadFailed("no answer in time", store=True)
@@ -91,3 +91,26 @@ def test_one_request_finds_out_whether_the_store_answers_again(monkeypatch):
 
     assert asyncio.run(run()) == ([Status.UNAVAILABLE] * 5, Status.PRESENT, Status.PRESENT)
     assert store.asked == 3
+
+
+class Packed:
+    """Packed rows of a store that does not answer."""
+
+    waits = True
+    asked = 0
+
+    def together(self, asked, seconds, then):
+        self.asked += 1
+        then(DOWN)
+
+
+def test_questions_together_are_not_asked_of_a_store_that_rests_and_get_what_stands_in():
+    packed, found = Packed(), []
+    features = JointFeatures("basket", PLAN, packed, "nulls")
+
+    for _ in range(3):
+        features.together([{"customer_id": 1, "sku": "A-1"}], 1.0, found.append)
+        row = features.row({"customer_id": 1, "sku": "A-1"}, NOW_US, found[-1], 0)
+        assert row.status == [Status.UNAVAILABLE] * 2
+
+    assert (packed.asked, features.failures) == (1, 3)

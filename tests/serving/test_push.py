@@ -265,12 +265,20 @@ def test_a_push_needs_a_key_of_its_own_scope(made, tmp_path):
         scope: ask(scorer.app, "POST", PUSH, json={"rows": [row()]}, headers={"x-api-key": key}).status_code
         for scope, key in held.items()
     }
-    nobody = scorer.push(row()).status_code
+    nobody = {scorer.push(row(), path=path).status_code for path in (PUSH, "/v1/push/unknown")}
     scorer.book.close()
 
     assert statuses.pop(Scope.PUSH) == 200
     assert set(statuses.values()) == {403}
-    assert nobody == 401
+    assert nobody == {401}
+
+
+def test_a_push_is_shed_as_a_prediction_is(scorer):
+    scorer.app.rounds._door.pressure.waiting = 101
+
+    answer = scorer.push(row())
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
 
 
 def test_a_store_without_room_is_told_and_the_scorer_serves_on(scorer, monkeypatch):
