@@ -1,11 +1,12 @@
 """What a prediction over HTTP costs a server: ``python -m tests.benchmarks.predict``.
 
-Each server answers for the same customers with the same model (20 features of three views, 500 trees of
-63 leaves) and all scores must be equal. Ours has log, metrics, ttl, keys and deadline on. The peers: what
-a team writes first, over Feast's stores; ``feast serve``, which gives the features only; MLflow's server and
-BentoML, which are sent the features and only predict; and a bare uvicorn that gives everybody the same
-answer. CPU is the whole process tree's for one request, the best of some turns taken in rotation; what Redis
-itself used is not in it. Lines are merged, so a table may be made of several runs.
+Each server answers the same questions with the same model, and all scores must be equal. Two worlds: a shop
+(20 features of three views, 500 trees of 63 leaves), and the flights' service (seven entities, 17 views, 112
+columns, some of them made on demand). Ours has log, metrics, ttl, keys and deadline on. The peers: what a
+team writes first, over Feast's stores; a bare uvicorn that gives everybody the same answer; and for the
+shop ``feast serve``, which gives the features only, MLflow's server and BentoML, which are sent the features
+and only predict. CPU is the whole process tree's for one request, the best of some turns taken in rotation;
+what Redis itself used is not in it. Lines are merged, so a table may be made of several runs.
 """
 
 import argparse
@@ -17,14 +18,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import product, starmap
+from itertools import product
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import psutil
 
 from knownat.clock import FileClock
-from tests.benchmarks.shop_world import PEERS, ROOT, World, make_world
+from tests.benchmarks.flights_world import make_flights_world
+from tests.benchmarks.shop_world import PEERS, ROOT, make_world
 from tests.benchmarks.table import Line, record
 from tests.load.clients import Target, ask
 from tests.load.processes import tree_cpu_seconds, tree_resident_mb
@@ -39,11 +42,36 @@ CONTENDERS = (
     "BentoML",
     "bare uvicorn",
 )
+APART = ("MLflow", "BentoML")
+"""Those that live in an environment of their own."""
 PEER = "naive, Redis"
 BATCHES, WORKERS, CONNECTIONS = (1, 10, 100, 1_000), (1, 2), (8, 1, 32)
-WORK = "prediction over HTTP, 20 features"
 _START_SECONDS = 600
 _TURN_CPU_SECONDS = 0.3
+
+
+WORLDS = {
+    "shop": (make_world, CONTENDERS),
+    "flights": (make_flights_world, ("ours, LMDB", "ours, Redis", PEER, "bare uvicorn")),
+}
+
+
+class World(Protocol):
+    """What is asked of whom, and which score each question has."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def work(self) -> str: ...
+    @property
+    def scores(self) -> Sequence[float]: ...
+    @property
+    def now_us(self) -> int: ...
+    def home(self, who: str) -> Path: ...
+    def key(self, who: str) -> str | None: ...
+    def command(self, who: str, port: int, workers: int) -> tuple[list[str], Mapping[str, str]]: ...
+    def request(self, who: str, places: list[int], /) -> tuple[str, bytes]: ...
+    def scores_in(self, who: str, answer: bytes) -> list[float] | None: ...
 
 
 @dataclass(frozen=True)
@@ -76,19 +104,28 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=BATCHES, help="rows of a request")
     parser.add_argument("--workers", type=int, nargs="*", default=WORKERS, help="processes of each server")
     parser.add_argument("--connections", type=int, nargs="*", default=CONNECTIONS, help="asking at once")
+    parser.add_argument(
+        "--world", nargs="*", choices=list(WORLDS), default=list(WORLDS), help="what is asked"
+    )
     parser.add_argument("--who", nargs="*", default=CONTENDERS, help="servers; the naive one is the measure")
     given = parser.parse_args()
-    contenders = [who for who in CONTENDERS if who in given.who]
-    if not PEERS.exists():
-        contenders = [who for who in contenders if who not in ("MLflow", "BentoML")]
-    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
-        world = make_world(Path(folder), redis)
-        for workers in given.workers:
-            with serving_all(contenders, world, workers) as servers:
-                record([_start_line(server, workers) for server in servers])
-                for cell in starmap(Cell, product(given.rows, [workers], given.connections)):
-                    record(compare(cell, servers, world, given.turns))
+    for name in given.world:
+        make, might = WORLDS[name]
+        with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
+            world = make(Path(folder), redis)
+            contenders = [who for who in might if who in given.who and (PEERS.exists() or who not in APART)]
+            cells = [Cell(*each) for each in product(given.rows, given.workers, given.connections)]
+            _measure(world, contenders, cells, given.turns)
     return 0
+
+
+def _measure(world: World, contenders: Sequence[str], cells: Sequence[Cell], turns: int) -> None:
+    for workers in sorted({cell.workers for cell in cells}):
+        with serving_all(contenders, world, workers) as servers:
+            record([_start_line(server, world, workers) for server in servers])
+            for cell in cells:
+                if cell.workers == workers:
+                    record(compare(cell, servers, world, turns))
 
 
 def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> list[Line]:
@@ -102,7 +139,7 @@ def compare(cell: Cell, servers: Sequence[Server], world: World, turns: int) -> 
             best[server.who] = min(best.get(server.who, cost), cost)
     return [
         Line(
-            work=WORK,
+            work=world.work,
             size=str(cell),
             who=server.who,
             cpu_seconds=best[server.who],
@@ -128,22 +165,29 @@ def _target(server: Server, world: World, rows: int) -> Target:
 def _times(server: Server, target: Target, cell: Cell) -> int:
     """How many requests make a turn that is long beside the clock's ticks of a hundredth of a second."""
     few = 2 * cell.connections
-    return int(
-        max(few, min(4_000, _TURN_CPU_SECONDS / max(1e-4, _cost(server, target, few, cell.connections))))
-    )
+    # At first a tenth of a millisecond each, as long as no tick is seen.
+    rough = max(1e-4, _spent(server, target, few, cell.connections) / few)
+    return int(max(few, min(4_000, _TURN_CPU_SECONDS / rough)))
 
 
 def _cost(server: Server, target: Target, times: int, connections: int) -> float:
+    spent = _spent(server, target, times, connections)
+    if spent <= 0:
+        raise SystemExit(f"{server.who} answered {times} requests in {spent} CPU s: its processes changed")
+    return spent / times
+
+
+def _spent(server: Server, target: Target, times: int, connections: int) -> float:
     before = tree_cpu_seconds(server.process)
     outcome = ask(target, times, connections=connections)
     if outcome.statuses != {200: times}:
         raise SystemExit(f"{server.who} answered {dict(outcome.statuses)}, {outcome.broken} not at all")
-    return (tree_cpu_seconds(server.process) - before) / times
+    return tree_cpu_seconds(server.process) - before
 
 
-def _start_line(server: Server, workers: int) -> Line:
+def _start_line(server: Server, world: World, workers: int) -> Line:
     return Line(
-        work="scorer, start to first answer",
+        work=world.work.replace("prediction over HTTP", "scorer, start to first answer"),
         size=f"{workers} workers",
         who=server.who,
         cpu_seconds=server.start_cpu,

@@ -38,6 +38,7 @@ class World:
     folder: Path
     values: np.ndarray
     scores: list[float]
+    work: str = "prediction over HTTP, 20 features"
     now_us: int = NOW_US
 
     @property
