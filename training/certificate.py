@@ -144,7 +144,7 @@ def _view_evidence(view: PlanView, joined: Joined, asked: Rows) -> ViewEvidence:
 
 
 def _later(times: pa.ChunkedArray, asked: Rows, present: npt.NDArray[np.bool_]) -> int:
-    given = pc.is_valid(times).to_numpy() & present
+    given = pc.is_valid(times).to_numpy()
     known = microseconds(pc.fill_null(times, pa.scalar(0, times.type)))
     # A row that is said to be there but carries no time proves nothing, so it counts against us.
     return int(np.sum(given & (known > asked))) + int(np.sum(present & ~given))

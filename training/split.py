@@ -67,13 +67,13 @@ def _sides(examples: pa.Table, time: TimeSplit) -> dict[str, npt.NDArray[np.bool
     def before(when: datetime) -> npt.NDArray[np.bool_]:
         return np.asarray(asked < to_us(when))
 
-    usable = answered & (known <= to_us(time.cutoff))
+    fit = answered & (known <= to_us(time.cutoff)) & before(time.cutoff - time.gap)
     return {
         # Early stopping is judged as the model will be: on what came after everything it was fitted to,
         # so an answer that was still open at the boundary is not fitted to.
-        "train": usable & before(boundary - time.gap) & (known <= to_us(boundary)),
-        "validation": usable & ~before(boundary) & before(time.cutoff - time.gap),
-        "fit": usable & before(time.cutoff - time.gap),
+        "train": fit & before(boundary - time.gap) & (known <= to_us(boundary)),
+        "validation": fit & ~before(boundary),
+        "fit": fit,
         "test": answered & ~before(time.cutoff) & before(time.test_end),
     }
 

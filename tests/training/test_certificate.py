@@ -164,6 +164,13 @@ def test_what_a_rewritten_future_shows_is_told_and_passes_no_gate(changes, told)
     assert judge_certificate(found) == GateResult(gate="signs of a leak", value=1, bound=0, passed=False)
 
 
+def test_of_many_columns_that_moved_five_are_told_and_the_rest_is_counted():
+    moved = tuple(Moved(f"depot__{number}", 3, "it was 1, and became 2") for number in range(7))
+    *named, rest = replace(certify_(joined()), future=(future(moved=moved),)).problems()
+    assert [words.split()[0] for words in named] == [f"depot__{number}" for number in range(5)]
+    assert rest.startswith("so did 2 more tables and columns")
+
+
 def test_a_planted_leak_has_to_be_caught_at_one_instant_of_all():
     asleep = future(canaries={canary.name: 0 for canary in CANARIES})
     assert replace(certify_(joined()), future=(asleep, future())).problems() == []

@@ -87,6 +87,12 @@ def test_a_label_is_a_number(label):
     assert problems_of(table(label=pa.array([label, 0.0, 1.0]))) == ("'label' holds NaN or infinity",)
 
 
+def test_a_binary_label_is_no_half():
+    assert problems_of(table(label=pa.array([0.5, 0.0, 1.0]))) == (
+        "'label' runs from 0.0 to 1.0; a binary label is 0 or 1",
+    )
+
+
 def test_a_question_without_a_time_is_a_problem():
     asked = pa.array([START, None, LATER], MOMENT)
     assert "'event_timestamp' is null in 1 rows" in problems_of(table(event_timestamp=asked))

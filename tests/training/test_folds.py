@@ -1,5 +1,6 @@
 """Folds before the cutoff know nothing of what came after them, and never touch the test."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_a_fold_is_fitted_to_what_was_known_when_its_validation_began(count, gap
     assert len(np.unique(np.concatenate([f.validation for f in folds]))) == sum(
         len(f.validation) for f in folds
     )
+
+
+def test_a_fold_is_made_of_nothing_but_the_rows_that_the_model_is_fitted_to():
+    prepared = make_prepared()
+    fold = prepared.data.fold
+    fewer = replace(prepared.data, fold=replace(fold, fit=fold.fit[::2]))
+    for found in folds_before_cutoff(replace(prepared, data=fewer), 2):
+        assert {*found.train.tolist(), *found.validation.tolist()} <= set(fold.fit[::2].tolist())
 
 
 def test_too_many_folds_are_named():

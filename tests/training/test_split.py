@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from knownat.errors import ConfigError
 from tests.training.made import CUTOFF, MOMENT, START, make_frame, make_spec
-from training.split import keep_answered, split_by_time
+from training.split import keep_answered, microseconds, split_by_time
 
 # Half of the questions are asked where sides meet: within two days of a boundary.
 HOURS = st.integers(0, 100 * 24) | st.integers(48 * 24, 52 * 24) | st.integers(58 * 24, 62 * 24)
@@ -75,6 +75,16 @@ def test_boundaries_belong_to_the_newer_side():
     assert sorted(hours[fold.validation]) == [50 * 24, 52 * 24, 52 * 24]
 
 
+def test_the_gap_before_either_boundary_belongs_to_no_side():
+    # Answered at once, so that nothing but the gap of twelve hours keeps them out.
+    asked = [(50 * 24 - 13, 0, 1.0), (50 * 24 - 12, 0, 1.0), (50 * 24 - 1, 0, 1.0), (60 * 24 - 12, 0, 1.0)]
+    fold = split_by_time(table(WHOLE + asked), make_spec())
+    first = len(WHOLE)
+    assert {first, first + 1, first + 2} & set(fold.train) == {first}
+    assert {first, first + 1, first + 2, first + 3} & set(fold.fit) == {first, first + 1, first + 2}
+    assert not {first, first + 1, first + 2, first + 3} & set(fold.validation)
+
+
 def test_every_empty_or_one_sided_side_is_named():
     frame = table([(24, 1, 1.0), (25, 1, 1.0), (61 * 24, 1, 0.0)])
     with pytest.raises(ConfigError) as caught:
@@ -83,6 +93,11 @@ def test_every_empty_or_one_sided_side_is_named():
     assert "the validation side has no answered question" in listed
     assert "the train side's 2 answers are all 1" in listed
     assert "the test side's 1 answers are all 0" in listed
+
+
+def test_a_time_that_is_not_known_yet_is_after_all_others():
+    known, unknown = microseconds(pa.chunked_array([pa.array([CUTOFF, None], MOMENT)]))
+    assert unknown > known
 
 
 def test_a_regression_may_have_equal_labels():
