@@ -31,19 +31,21 @@ def promote(
     role: Role | str = Role.CHAMPION,
     share: float | None = None,
     reason: str | None = None,
+    instead_of: str | None = None,
     clock: Clock | None = None,
 ) -> Deployment:
     """Let a version serve, and record when, what and why in ``releases/promotions.jsonl``.
 
     A challenger answers its ``share`` of the requests that name no version, a pinned version those that
     name it, a shadow nobody. Each of these needs a champion to stand beside. The champion that is
-    replaced stays on disk; promote it again to go back.
+    replaced stays on disk; promote it again to go back. ``instead_of`` names the champion that it was
+    held against.
 
     Raises
     ------
     ReleaseError
         If the release cannot be loaded or is of another model, if its certificate is missing or proves a
-        leak, or if it failed a gate and no reason was given.
+        leak, if it failed a gate and no reason was given, or if the champion is not ``instead_of``.
     """
     path = workspace.releases / model / version
     release = read_release(path)
@@ -53,7 +55,15 @@ def promote(
     when = from_us((clock or SystemClock()).now_us())
     gates = release.manifest.gates
     return record(
-        workspace, model, deployed, role=Role(role), share=share, reason=reason, when=when, gates=gates
+        workspace,
+        model,
+        deployed,
+        role=Role(role),
+        share=share,
+        reason=reason,
+        when=when,
+        gates=gates,
+        instead_of=instead_of,
     )
 
 
@@ -96,17 +106,25 @@ def record(
     share: float | None = None,
     gates: Sequence[GateResult] = (),
     is_rollback: bool = False,
+    instead_of: str | None = None,
 ) -> Deployment:
     """Write a promotion down: what serves from now on, and the line of history that says who and why.
 
     Raises
     ------
     ReleaseError
-        If the role is not free for that version; see :func:`assign`.
+        If the role is not free for that version, see :func:`assign`, or the champion is not ``instead_of``.
     """
 
     def change(before: Deployment) -> Deployment:
-        changed = assign(before.models.get(model), deployed, role, model=model)
+        serving = before.models.get(model)
+        # Looked at under the lock of the change itself: nobody can come in between.
+        if instead_of is not None and (serving is None or serving.champion.version != instead_of):
+            now = "nothing" if serving is None else f"version {serving.champion.version}"
+            raise ReleaseError(
+                f"{now} of '{model}' is champion now, not version {instead_of}. Compare again."
+            )
+        changed = assign(serving, deployed, role, model=model)
         if role is Role.CHALLENGER and share is not None:
             changed = changed.model_copy(update={"challenger_share": share})
         return before.with_model(model, changed)

@@ -195,10 +195,9 @@ class _Run:
         return not self.record.is_open
 
     def _compare(self) -> bool:
-        champion = what_serves(self.workspace, self.model).champion.version
         shadowed = self.record.last
-        if champion != shadowed.evidence["champion"]:
-            self._withdraw(f"version {champion} became champion meanwhile")
+        champion = str(shadowed.evidence["champion"])
+        if self._is_overtaken(champion):
             return False
         found = compare_answers(
             self.workspace,
@@ -213,6 +212,13 @@ class _Run:
             return False
         self._write_comparison(found, champion)
         return True
+
+    def _is_overtaken(self, champion: str) -> bool:
+        """End the attempt if another version than the one it is held against became champion."""
+        now = what_serves(self.workspace, self.model).champion.version
+        if now != champion:
+            self._withdraw(f"version {now} became champion meanwhile")
+        return now != champion
 
     def _wait(self, found: Waiting, *, since: datetime) -> None:
         rules, hours = self.spec.retraining, self.spec.monitoring.compare_block_hours
@@ -243,10 +249,13 @@ class _Run:
 
     def _act_on_comparison(self) -> bool:
         compared, rules = self.record.last, self.spec.retraining
+        champion = str(compared.evidence["champion"])
+        if self._is_overtaken(champion):
+            return False
         if not compared.evidence["not_worse"]:
             self._withdraw(f"not surely at most {rules.by:g} worse: {compared.why}")
         elif rules.promotion == "policy":
-            self._promote(f"policy: {compared.why}")
+            self._promote(f"policy: {compared.why}", instead_of=champion)
         else:
             self.record.outcome.told.append(
                 f"version {self.record.version} waits for a person: {compared.why}. "
@@ -254,9 +263,10 @@ class _Run:
             )
         return False
 
-    def _promote(self, why: str) -> None:
+    def _promote(self, why: str, *, instead_of: str | None = None) -> None:
+        model, version = self.model, self.record.version
         try:
-            promote(self.workspace, self.model, self.record.version, reason=why, clock=self.clock)
+            promote(self.workspace, model, version, reason=why, instead_of=instead_of, clock=self.clock)
         except ReleaseError as error:
             return self._withdraw(f"it cannot be promoted: {error}")
         return self.record.end(Step.PROMOTED, why)

@@ -124,6 +124,19 @@ def test_an_open_suspicion_is_told_and_may_be_overruled_with_a_reason(workspace)
     assert serve(workspace, "1", reason="x is the timetable").champion.version == "1"
 
 
+def test_what_was_held_against_one_champion_does_not_replace_another(workspace):
+    for version in "123":
+        publish_small(workspace.releases, version=version)
+    with pytest.raises(ReleaseError, match="nothing of 'late_parcel' is champion now, not version 1"):
+        serve(workspace, "2", instead_of="1")
+    serve(workspace, "1")
+    serve(workspace, "3")
+    with pytest.raises(ReleaseError, match="version 3 of 'late_parcel' is champion now, not version 1"):
+        serve(workspace, "2", instead_of="1")
+    assert read_deployment(workspace.deployment).models["late_parcel"].champion.version == "3"
+    assert serve(workspace, "2", instead_of="3").champion.version == "2"
+
+
 def test_promotions_at_one_time_lose_none_of_them(workspace):
     workspace.releases.mkdir()
     models = [f"parcel_{number:02}" for number in range(24)]

@@ -13,8 +13,8 @@ import pytest
 
 from knownat.clock import FixedClock, to_us
 from knownat.contract.deployment import read_history
-from knownat.contract.prediction_log import LABEL_SCHEMA, prediction_schema
-from knownat.contract.release import read_deployment, read_release
+from knownat.contract.prediction_log import LABEL_SCHEMA, Role, prediction_schema
+from knownat.contract.release import Deployed, read_deployment, read_release
 from knownat.contract.verdict import Action, ModelVerdict, verdict_file
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
@@ -24,7 +24,7 @@ from tests.soak import scale
 from tests.training import shop
 from training.audit import Step, alone_with, read_lines
 from training.pipeline import say_nothing, train
-from training.promotion import promote
+from training.promotion import promote, record
 from training.retraining import Ask, retrain
 
 pytestmark = pytest.mark.xdist_group("feast-training")
@@ -290,6 +290,22 @@ def test_a_person_decides_where_the_policy_says_so(in_shadow):
     assert serving(in_shadow).champion.version == "2"
     assert steps(in_shadow)[-2:] == ["compared", "promoted"]
     assert read_lines(in_shadow, MODEL)[-1].why == "it looks right to me"
+
+
+@pytest.mark.parametrize("rules", [PERSON, POLICY])
+def test_a_comparison_with_a_champion_that_was_replaced_promotes_nothing(in_shadow, rules):
+    log_answers(in_shadow, since=NOW, days=30, better=True)
+    later = NOW + timedelta(days=31)
+    step(in_shadow, now=later)
+    other = Deployed(version="9", digest="a" * 64)
+    record(in_shadow, MODEL, other, role=Role.CHAMPION, reason="a person's", when=later)
+    declare(in_shadow, rules)
+
+    outcome = step(in_shadow, now=later)
+
+    assert outcome.refused
+    assert (serving(in_shadow).champion.version, serving(in_shadow).shadow) == ("9", ())
+    assert read_lines(in_shadow, MODEL)[-1].why == "version 9 became champion meanwhile"
 
 
 def test_a_person_may_refuse_at_once(in_shadow):
