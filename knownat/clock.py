@@ -116,3 +116,15 @@ def from_us(microseconds: int) -> datetime:
     '1970-01-01T00:00:01+00:00'
     """
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def span(length: timedelta) -> str:
+    """Say a length of time in the largest unit that gives a whole number.
+
+    >>> span(timedelta(days=14)), span(timedelta(hours=36)), span(timedelta(seconds=90))
+    ('14 d', '36 h', '90 s')
+    """
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if length and not length % timedelta(seconds=unit):
+            return f"{length // timedelta(seconds=unit)} {name}"
+    return f"{length.total_seconds():g} s"

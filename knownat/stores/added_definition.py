@@ -4,11 +4,11 @@ import ast
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
+from knownat.clock import span
 from knownat.errors import ConfigError
 from knownat.stores.added_source import CREATED, EVENT, KeyType, Proposed
 
@@ -223,14 +223,6 @@ def _view(proposed: Proposed, words: Words, entities: Sequence[str]) -> str:
 
 def _dtype(proposed: Proposed, name: str) -> str:
     return _DTYPES[proposed.rows.schema[name]]
-
-
-def span(length: timedelta) -> str:
-    """Say a length of time in the largest unit that gives a whole number."""
-    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if length and not length % timedelta(seconds=unit):
-            return f"{length // timedelta(seconds=unit)} {name}"
-    return f"{length.total_seconds():g} s"
 
 
 def _ttl(ttl: str) -> str:

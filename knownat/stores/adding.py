@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from knownat.clock import span
 from knownat.errors import ConfigError
 from knownat.stores.added_definition import (
     FOLDER,
@@ -20,7 +21,6 @@ from knownat.stores.added_definition import (
     definition_files,
     find_entities,
     sharing_of,
-    span,
     write_definition,
 )
 from knownat.stores.added_source import CREATED, EVENT, Choices, Proposed, Question, feature_name, propose

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from knownat.clock import span
 from knownat.stores.outlines import Outline, ServiceOutline, ViewOutline
 
 
@@ -141,7 +142,7 @@ def _listed(parts: Mapping[str, str]) -> str:
 
 
 def _duration(microseconds: int) -> str:
-    return str(timedelta(microseconds=microseconds)) if microseconds else "for ever"
+    return span(timedelta(microseconds=microseconds)) if microseconds else "for ever"
 
 
 def _yes(value: bool) -> str:

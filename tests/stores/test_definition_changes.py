@@ -80,7 +80,7 @@ def test_the_same_definitions_change_nothing():
         (
             ORDERS,
             {"ttl_us": 0},
-            Change(What.TTL, "customer_orders", "", "1 day, 0:00:00", "for ever"),
+            Change(What.TTL, "customer_orders", "", "1 d", "for ever"),
         ),
         (ORDERS, {"online": False}, Change(What.ONLINE, "customer_orders", "", "yes", "no")),
         (
