@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -29,7 +29,7 @@ from knownat.errors import ReleaseError
 from knownat.stores.pipelines import build_features
 from training.contents import Model, golden_rows, write_contents
 from training.fit import THREADS, fit
-from training.origins import EventRows, Origins, read_events, read_origins
+from training.origins import EventRows, Origins, read_events, read_origins, read_tables
 from training.pipeline import Progress, prepare
 from training.provenance import code_commit, lock_digest
 from training.row_hashes import hash_rows
@@ -40,6 +40,8 @@ _TOLD_APART = {CARD, CERTIFICATE, EXAMPLES, SOURCES}
 _TEST_SIDE = {GOLDEN, HISTORY, HOLDOUT, PROFILE}
 """Files with rows or scores of the test side, whose answers may become known after the cutoff."""
 _SHOWN = 5
+
+Kept = Mapping[str, EventRows]
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def reproduce(
         version=release.manifest.version,
         files=files,
         environment=environment,
-        changed=(*_changed_definitions(then, now), *_changed_events(workspace, then, now)),
+        changed=(*_changed_definitions(then, now), *_changed_events(workspace, spec, then, now)),
         later=tuple(_later_events(then, now)),
     )
 
@@ -188,44 +190,57 @@ def _changed_definitions(then: Origins, now: Origins) -> Iterator[str]:
             yield f"definition '{name}' {how}"
 
 
-def _changed_events(workspace: Workspace, then: Origins, now: Origins) -> Iterator[str]:
-    unread = dict(read_events(workspace)) if _known(then) != _known(now) else {}
-    for name in sorted(then.events.keys() | now.events.keys()):
-        if name not in then.events or name not in now.events:
-            yield f"event '{name}' {'is new' if name in now.events else 'is gone'}"
-        elif then.events[name].known != now.events[name].known:
-            yield from _changed_rows(name, unread[name], then.events[name], now.events[name])
+def _changed_events(workspace: Workspace, spec: ModelSpec, then: Origins, now: Origins) -> Iterator[str]:
+    yield from _changed_kind("event", then.events, now.events, lambda: dict(read_events(workspace)))
+    if then.tables is not None and now.tables is not None:
+        tables = read_tables(workspace, spec)
+        yield from _changed_kind("table", then.tables, now.tables, lambda: {n: rows for n, rows, _ in tables})
 
 
-def _changed_rows(name: str, events: pa.Table, then: EventRows, now: EventRows) -> Iterator[str]:
+def _changed_kind(
+    kind: str, then: Kept, now: Kept, read: Callable[[], Mapping[str, pa.Table]]
+) -> Iterator[str]:
+    """Name what became of the events, or of the tables, that were known by the cutoff."""
+    unread = read() if _known(then) != _known(now) else {}
+    for name in sorted(then.keys() | now.keys()):
+        if name not in then or name not in now:
+            yield f"{kind} '{name}' {'is new' if name in now else 'is gone'}"
+        elif then[name].known != now[name].known:
+            yield from _changed_rows(f"{kind} '{name}'", unread[name], then[name], now[name])
+
+
+def _changed_rows(title: str, events: pa.Table, then: EventRows, now: EventRows) -> Iterator[str]:
     difference = compare(then.known.read(), now.known.read())
     if not difference.complete:
-        yield f"event '{name}': more rows known by the cutoff changed than can be named"
+        yield f"{title}: more rows known by the cutoff changed than can be named"
         return
     hashes = hash_rows(events)
     places = np.flatnonzero(np.isin(hashes, np.array(sorted(difference.added), dtype=np.uint64)))
     yield (
-        f"event '{name}': of the rows known by the cutoff, {len(difference.removed):,} are gone or changed "
+        f"{title}: of the rows known by the cutoff, {len(difference.removed):,} are gone or changed "
         f"and {len(difference.added):,} are others"
     )
     for place in places[:_SHOWN]:
         row = events.slice(int(place), 1).to_pylist()[0]
-        yield f"event '{name}', a row that was not there: " + ", ".join(f"{k}={v}" for k, v in row.items())
+        yield f"{title}, a row that was not there: " + ", ".join(f"{k}={v}" for k, v in row.items())
 
 
 def _later_events(then: Origins, now: Origins) -> Iterator[str]:
-    for name in sorted(then.events.keys() & now.events.keys()):
-        was, is_now = then.events[name].later, now.events[name].later
-        if was != is_now:
-            difference = compare(was.read(), is_now.read())
-            count = (
-                f"{len(difference.added):,}" if difference.complete else f"about {is_now.rows - was.rows:,}"
-            )
-            yield (
-                f"event '{name}': {count} rows that became known after the cutoff are new; training does not "
-                "see them"
-            )
+    for kind, kept, found in (("event", then.events, now.events), ("table", then.tables, now.tables)):
+        for name in sorted((kept or {}).keys() & (found or {}).keys()):
+            was, is_now = (kept or {})[name].later, (found or {})[name].later
+            if was != is_now:
+                difference = compare(was.read(), is_now.read())
+                count = (
+                    f"{len(difference.added):,}"
+                    if difference.complete
+                    else f"about {is_now.rows - was.rows:,}"
+                )
+                yield (
+                    f"{kind} '{name}': {count} rows that became known after the cutoff are new; "
+                    "training does not see them"
+                )
 
 
-def _known(origins: Origins) -> dict[str, object]:
-    return {name: rows.known for name, rows in origins.events.items()}
+def _known(kept: Kept) -> dict[str, object]:
+    return {name: rows.known for name, rows in kept.items()}

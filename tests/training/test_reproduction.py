@@ -3,6 +3,8 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from knownat.clock import FixedClock, to_us
@@ -93,6 +95,76 @@ def test_an_edited_definition_is_named(made, copy):
     found = again(copy, made[1])
     assert not found.same
     assert found.changed == ("definition 'pipelines/customer_orders.sql' was edited",)
+
+
+SPEND = """
+from datetime import timedelta
+
+from definitions import customer
+from feast import FeatureView, Field, FileSource
+from feast.types import Int64
+
+spend_table = FileSource(
+    name="spend",
+    path="data/spend.parquet",
+    timestamp_field="event_timestamp",
+    created_timestamp_column="created_timestamp",
+)
+spend = FeatureView(
+    name="spend",
+    entities=[customer],
+    ttl=timedelta(0),
+    schema=[Field(name="eur", dtype=Int64)],
+    source=spend_table,
+)
+"""
+
+
+def write_spend(repo, *rows):
+    """Write an added source's table: customer, day it happened, day it became known, value."""
+    customers, happened, known, values = zip(*rows, strict=True)
+    moment = pa.timestamp("us", tz="UTC")
+    columns = {
+        "customer_id": pa.array(customers, pa.int64()),
+        "event_timestamp": pa.array([datetime(2024, 2, day, tzinfo=UTC) for day in happened], moment),
+        "created_timestamp": pa.array(
+            [datetime(2024, 2, 1, tzinfo=UTC) + timedelta(days=d) for d in known], moment
+        ),
+        "eur": pa.array(values, pa.int64()),
+    }
+    pq.write_table(pa.table(columns), repo / "data" / "spend.parquet")
+
+
+def test_an_added_source_is_named_by_its_row_and_its_definition(made, copy):
+    (copy.repo / "added").mkdir()
+    (copy.repo / "added" / "spend.py").write_text(SPEND)
+    file = copy.repo / "definitions.py"
+    text = file.read_text()
+    begin = text.index("return_soon = FeatureService(")
+    (copy.repo / "services.py").write_text(
+        "from added.spend import spend\nfrom definitions import customer_orders, order_pace\n"
+        "from feast import FeatureService\n\n" + text[begin:].replace("order_pace]", "order_pace, spend]")
+    )
+    file.write_text(text[:begin])
+    rows = [(1, 1, 1, 5), (2, 2, 2, 6), (1, 3, 60, 7)]
+    write_spend(copy.repo, *rows)
+    apply_repo(copy.repo)
+    release = train(copy, MODEL, clock=NOW)
+    assert again(copy, release).changed == ()
+
+    write_spend(copy.repo, (1, 1, 1, 5), (2, 2, 2, 60), (1, 3, 60, 8))
+    definition = copy.repo / "added" / "spend.py"
+    definition.write_text(definition.read_text() + "# edited\n")
+    found = again(copy, release)
+
+    edited, counted, named = found.changed
+    assert edited == "definition 'added/spend.py' was edited"
+    assert counted.startswith("table 'spend': of the rows known by the cutoff, 1 are gone or changed and 1")
+    assert named.startswith("table 'spend', a row that was not there: customer_id=2, ")
+    assert "eur=60" in named
+    assert found.later == (
+        "table 'spend': 1 rows that became known after the cutoff are new; training does not see them",
+    )
 
 
 def test_other_packages_are_refused_by_name_unless_told_to_try(made):
