@@ -110,6 +110,25 @@ def test_a_request_without_labels_is_refused(service, body):
     assert service.ask("POST", "/v1/labels", json=body).status_code == 422
 
 
+def test_an_unknown_field_beside_the_labels_refuses_them(service):
+    (one,) = predicted(service)
+
+    answer = service.ask("POST", "/v1/labels", json={"labels": [{"prediction_id": one, "label": 1}], "x": 1})
+
+    assert answer.status_code == 422
+    assert "unknown field" in answer.json()["error"]["message"]
+    assert kept(service) == []
+
+
+def test_more_labels_than_one_request_may_bring_are_refused(service, monkeypatch):
+    monkeypatch.setattr("serving.labels.MAX_LABELS", 2)
+    labels = [{"prediction_id": one, "label": 1} for one in predicted(service, rows=3)]
+
+    assert post(service, *labels).status_code == 422
+    assert kept(service) == []
+    assert post(service, *labels[:2]).json() == {"accepted": 2, "unknown": []}
+
+
 def test_a_label_that_cannot_be_kept_is_not_accepted(service, tmp_path):
     (one,) = predicted(service)
     service.book.labels.rotate()

@@ -90,3 +90,13 @@ def test_a_lane_waits_no_longer_than_it_may():
     short._pool.submit(lambda: None).result(30)  # behind all that waited
     assert made == []
     short.close()
+
+
+def test_a_thread_that_waits_for_a_lane_waits_no_longer_than_its_deadline():
+    lane, may_end = Lane("test", deadline=0.05), threading.Event()
+    try:
+        with pytest.raises(LaneLate):
+            lane.wait(lambda: may_end.wait(20))
+    finally:
+        may_end.set()
+        lane.close()

@@ -114,3 +114,58 @@ def test_questions_together_are_not_asked_of_a_store_that_rests_and_get_what_sta
         assert row.status == [Status.UNAVAILABLE] * 2
 
     assert (packed.asked, features.failures) == (1, 3)
+
+
+class Many:
+    """Many rows of a store, of which no read succeeds."""
+
+    waits = True
+
+    def __init__(self, failure):
+        self.failure = failure
+        self.asked = 0
+
+    def many(self, keys, now_us):
+        self.asked += 1
+        raise self.failure
+
+
+def test_rows_that_cannot_be_trusted_are_not_read_one_by_one_only_to_be_refused():
+    store = Many(ReadFailed("CorruptRow", store=False))
+    features = StoredFeatures("basket", PLAN, store, "refuse")
+
+    with pytest.raises(StoreUnavailable):
+        features.many({"customer_id": [1, 2, 3], "sku": ["A-1"] * 3}, NOW_US)
+
+    assert store.asked == 1
+
+
+def test_a_row_that_cannot_be_trusted_keeps_nobody_from_asking_for_another():
+    store = Store(Status.PRESENT, Status.PRESENT)
+    features = StoredFeatures("basket", PLAN, store, "nulls")
+
+    async def run():
+        store.failure = ReadFailed("CorruptRow", store=False)
+        await ask(features, 1)
+        store.failure = None
+        return (await ask(features, 2)).status
+
+    assert asyncio.run(run()) == [Status.PRESENT] * 2
+    assert store.asked == 2
+
+
+def test_one_row_that_is_read_ends_the_rest_of_its_store(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("serving.stored_features.time.monotonic", lambda: now[0])
+    store = Store(Status.PRESENT, Status.PRESENT)
+    features = StoredFeatures("basket", PLAN, store, "nulls")
+
+    async def run():
+        store.failure = DOWN
+        await ask(features, 1)
+        store.failure = None
+        now[0] += 0.26
+        return [(await ask(features, 1)).status[0] for _ in range(3)]
+
+    assert asyncio.run(run()) == [Status.PRESENT] * 3
+    assert store.asked == 4

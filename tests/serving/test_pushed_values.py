@@ -126,6 +126,14 @@ def test_a_type_that_only_feast_packs_is_refused_by_name():
         read_pushed({"rows": [row]}, PushSource(views=(view,)), NOW_US)
 
 
+def test_a_pushed_row_without_a_name_of_its_entity_is_refused():
+    view = VIEW.model_copy(update={"features": (PushField(name="v", dtype="string"),)})
+    row = {"place": "", "happened": "2023-12-31T00:00:00Z", "v": ""}
+
+    with pytest.raises(BadRequest, match="place: must be 1 to"):
+        read_pushed({"rows": [row]}, PushSource(views=(view,)), NOW_US)
+
+
 def test_a_source_of_two_views_needs_the_columns_of_both():
     other = PushView(
         name="other",
