@@ -62,9 +62,12 @@ class Lane:
             If the call raised anything else.
         """
         seconds = self._deadline if deadline is None else min(deadline, self._deadline)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        submitted = self._pool.submit(call)
+        future = asyncio.wrap_future(submitted)
         done, _ = await asyncio.wait({future}, timeout=seconds)
         if not done and (claim is None or claim.take()):
+            # Itself, and not by the loop, which would tell it a round later: it could begin meanwhile.
+            submitted.cancel()
             future.cancel()
             raise LaneLate(_LATE)
         await asyncio.wait({future})

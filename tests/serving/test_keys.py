@@ -46,6 +46,7 @@ def test_a_key_holds_until_its_day_and_until_it_is_revoked(tmp_path):
     assert not short.usable(NOW_US + DAY_US)
     assert long.usable(NOW_US + 1_000 * DAY_US)
     assert not revoked.usable(NOW_US)
+    assert [key.usable(NOW_US) for key in read_keys(path).keys] == [True, False]
     assert again.revoked_at == revoked.revoked_at == from_us(NOW_US + 5)
     assert [key.id for key in read_keys(path).keys] == [short.id, long.id]
 
