@@ -110,6 +110,15 @@ OLD, NEW, LATER = (1, 10, 10, 1.0), (1, 50, 60, 2.0), (1, 50, 160, 2.0)
             {"served": (40, 40, 7.5), "truth": (50, 60, 2.0), "rows": [OLD, NEW, (2, 40, 40, 7.5)]},
         ),
         (
+            # What other rows of the event's time are like says nothing of those that were written with it.
+            Cause.WRONG_KEY,
+            {
+                "served": (40, 40, 7.5),
+                "truth": (50, 60, 2.0),
+                "rows": [NEW, (2, 40, 40, 7.5), *[(customer, 40, 41, 5.0) for customer in range(3, 9)]],
+            },
+        ),
+        (
             # A second row of the same times: offline the other one counts now.
             Cause.LATE_OR_CORRECTED,
             {"served": (50, 60, 1.5), "truth": (50, 60, 2.0), "rows": [OLD, NEW, (1, 50, 60, 1.5)]},

@@ -1,5 +1,6 @@
 """Served values against the offline store, over a real Feast repo whose rows were written in steps."""
 
+import math
 from datetime import timedelta
 
 import pyarrow as pa
@@ -257,6 +258,59 @@ def test_a_changed_value_is_named_beside_the_lag(served, name, change, cause):
     first = report.columns[0]
     (example,) = [example for example in first.examples if example.cause is cause]
     assert (first.column, example.prediction_id) == (name, predictions["prediction_id"][place].as_py())
+
+
+def test_a_function_that_computes_otherwise_is_another_definition(served):
+    _, predictions, _ = served
+    name = "order_age__order_age_s"
+    place = predictions.column_names.index(name)
+    doubled = [None if value is None else 2 * value + 1 for value in predictions[name].to_pylist()]
+    kind = predictions.schema.field(name)
+
+    report = explained(served, predictions.set_column(place, kind, pa.array(doubled, kind.type)))
+
+    known = [value for value in doubled if value is not None and not math.isnan(value)]
+    assert report.unexpected == {Cause.OTHER_DEFINITION: len(known)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong", "cause"),
+    [(385, 76, Cause.MISMATCH), (50, 19, Cause.MISMATCH), (50, 20, Cause.OTHER_DEFINITION)],
+)
+def test_a_function_computes_otherwise_if_enough_and_a_fifth_of_its_values_differ(served, rows, wrong, cause):
+    _, predictions, _ = served
+    name = "order_age__order_age_s"
+    known = [at for at, value in enumerate(predictions[name].to_pylist()) if value and not math.isnan(value)]
+    asked = predictions.take(pa.array(known[:rows]))
+    values = [value + (at < wrong) for at, value in enumerate(asked[name].to_pylist())]
+    place, field = asked.column_names.index(name), predictions.schema.field(name)
+
+    report = explained(served, asked.set_column(place, field, pa.array(values, field.type)))
+
+    assert report.unexpected == {cause: wrong}
+
+
+def test_functions_are_asked_again_for_the_questions_own_time(served):
+    _, predictions, _ = served
+    name = "input__question_us"
+    place, field = predictions.column_names.index(name), predictions.schema.field(name)
+    otherwise = predictions.set_column(place, field, pa.array([0] * len(predictions)))
+
+    assert explained(served, otherwise) == explained(served)
+
+
+def test_a_row_that_only_the_store_took_for_expired_is_named_by_its_ttl(served):
+    _, predictions, _ = served
+    status = predictions["served__region_sales__status"].to_pylist()
+    kept = []
+    explained(served, keep=kept.append)
+    pairs = zip(predictions["region_sales__sales_y"], kept[0]["region_sales__sales_y"], strict=True)
+    same = [ours.as_py() == theirs.as_py() for ours, theirs in pairs]
+    place = max(at for at, each in enumerate(status) if each == "present" and same[at])
+    held = replaced(predictions, "served__region_sales__status", place, "expired")
+    held = replaced(held, "region_sales__sales_y", place, None)
+
+    assert explained(served, held).unexpected == {Cause.TTL: 1}
 
 
 def test_what_training_would_have_seen_is_kept_with_the_rows_it_is_of(served):
