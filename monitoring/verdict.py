@@ -52,7 +52,7 @@ def _of_faults(faults: Sequence[Fault]) -> Iterator[tuple[Level, str]]:
 
 def _of_performance(performance: Performance, headline: MetricChange | None) -> Iterator[tuple[Level, str]]:
     coverage = performance.coverage
-    if performance.matured and coverage is not None and coverage < _MIN_COVERAGE:
+    if coverage is not None and coverage < _MIN_COVERAGE:
         yield Level.WATCH, f"only {coverage:.0%} of the matured predictions have a label"
     if headline is None or headline.release is None or not headline.fell:
         return

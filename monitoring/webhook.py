@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -60,17 +61,24 @@ class _Attempt:
             self.problem = type(reason).__name__ if not isinstance(reason, str) else "no connection"
 
 
-def deliver(message: JsonValue, webhook: Webhook) -> Delivery:
+def deliver(
+    message: JsonValue,
+    webhook: Webhook,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Delivery:
     """POST a message as JSON; try again where that may help, within the deadline. Never raises.
 
-    A refusal that another attempt would meet again, such as 400 or 404, ends it at once.
+    A refusal that another attempt would meet again, such as 400 or 404, ends it at once. ``now`` and
+    ``sleep`` count seconds.
     """
     url = _address(webhook.url)
     if url is None:
         return Delivery(False, 0, f"the variable {webhook.url.removeprefix(_ENV)} holds no http address")
     body = json.dumps(message).encode()
-    deadline, pause, problem, attempts = time.monotonic() + webhook.deadline_s, _FIRST_PAUSE_S, "", 0
-    while attempts < webhook.attempts and (left := deadline - time.monotonic()) > 0:
+    deadline, pause, problem, attempts = now() + webhook.deadline_s, _FIRST_PAUSE_S, "", 0
+    while attempts < webhook.attempts and (left := deadline - now()) > 0:
         attempts += 1
         attempt = _attempt(url, body, left)
         if attempt.status is not None and 200 <= attempt.status < 300:
@@ -79,9 +87,9 @@ def deliver(message: JsonValue, webhook: Webhook) -> Delivery:
         if attempt.status is not None and not _may_pass_later(attempt.status):
             break
         wait = max(pause, attempt.retry_after_s)
-        if attempts == webhook.attempts or time.monotonic() + wait >= deadline:
+        if attempts == webhook.attempts or now() + wait >= deadline:
             break
-        time.sleep(wait)
+        sleep(wait)
         pause *= 2
     return Delivery(False, attempts, f"{urlsplit(url).hostname}: {problem} ({attempts} attempts)")
 
@@ -106,7 +114,7 @@ def _address(url: str) -> str | None:
 
 def _seconds(text: str | None) -> float:
     try:
-        return max(float(text or 0), 0.0)
+        return float(text or 0)
     except ValueError:
         # A date is allowed too; our own pauses do as well.
         return 0.0

@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class HookServer(ThreadingHTTPServer):
-    """Answers the nth request with the nth of ``answers``, and from then on with the last."""
+    """Answers the nth request with the nth of ``answers``, and from then on with the last.
+
+    A status may be followed by when to come again: ``"429 2"``.
+    """
 
     daemon_threads = True
 
@@ -49,7 +52,10 @@ class _Handler(BaseHTTPRequestHandler):
         if answer == "drop":
             self.connection.close()
             return
-        self.send_response(int(answer))
+        status, _, retry_after = str(answer).partition(" ")
+        self.send_response(int(status))
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         if answer == 302:
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "2")

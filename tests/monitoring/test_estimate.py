@@ -155,6 +155,68 @@ def test_nothing_is_estimated_from_few_rows():
     assert estimate(scores, days(np.random.default_rng(9), 30)) == {}
 
 
+def test_what_teaches_is_what_came_before_the_window_with_a_known_label():
+    random = np.random.default_rng(9)
+    scores, past = draw(random, 400)[0], days(random, 30, bias=0.6)
+    of_the_window = past.set_column(0, "event_timestamp", pa.array(_shifted(past, 30)))
+    unlabelled = past.set_column(1, "label", pa.nulls(past.num_rows, pa.float64()))
+    shuffled = past.take(pa.array(random.permutation(past.num_rows)))
+    thin = days(random, 10, rows=49, bias=-2.0)
+    earlier = thin.set_column(0, "event_timestamp", pa.array(_shifted(thin, -60)))
+    usual = estimate(scores, past)
+
+    assert usual["auc"].windows == 30
+    assert estimate(scores, pa.concat_tables([past, of_the_window])) == usual
+    assert estimate(scores, pa.concat_tables([past, unlabelled])) == usual
+    assert estimate(scores, earlier, past) == usual
+    assert estimate(scores, shuffled)["brier"].bias == pytest.approx(usual["brier"].bias, abs=1e-12)
+
+
+def test_a_year_of_weeks_teaches_and_no_more():
+    random = np.random.default_rng(9)
+    past = pa.concat_tables(
+        [
+            table.set_column(0, "event_timestamp", pa.array(_shifted(table, -number)))
+            for number, table in ((30, days(random, 30, bias=0.6)), (0, days(random, 30)))
+        ]
+    )
+
+    assert estimate(draw(random, 400)[0], past)["auc"].windows == 52
+
+
+def test_past_windows_of_one_class_teach_nothing_of_ranking():
+    random = np.random.default_rng(9)
+    past = days(random, 9)
+    first = np.arange(past.num_rows) < 120
+    labels = np.where(first, 0.0, past["label"].to_numpy())
+
+    found = estimate(draw(random, 400)[0], past.set_column(1, "label", pa.array(labels)))
+
+    assert (found["auc"].windows, found["brier"].windows) == (8, 9)
+    assert np.isfinite(found["auc"].value)
+
+
+def test_of_many_rows_chance_is_drawn_on_some_and_counted_for_all():
+    random = np.random.default_rng(9)
+    past, some = days(random, 9), draw(random, 20_000)[0]
+    # Windows in which everything came as the scores said: chance alone is left.
+    exact = past.set_column(1, "label", past["score"])
+
+    few, many = (estimate(scores, exact)["log_loss"].range for scores in (some, np.repeat(some, 2)))
+
+    assert few.high - few.low == pytest.approx(2**0.5 * (many.high - many.low))
+
+
+def test_only_what_scores_can_say_of_their_task_is_estimated():
+    random = np.random.default_rng(9)
+    past = days(random, 30)
+    number = spec().model_copy(update={"task": "regression", "metric": "mae"})
+
+    assert estimate_metrics(number, draw(random, 400)[0], (past,), DAY) == ()
+    # Nothing can be ranked where every score is the same sure no.
+    assert "auc" not in estimate(np.zeros(400), past)
+
+
 def test_a_range_stays_where_the_metric_can_be():
     random = np.random.default_rng(2)
     found = estimate(np.full(120, 0.02), days(random, 5, bias=2.0, moods=2.0))

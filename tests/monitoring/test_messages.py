@@ -78,9 +78,38 @@ def test_alertmanager_gets_its_own_shape_with_owner_and_runbook():
 
 
 def test_an_alert_that_is_over_ends_now_under_its_own_labels():
-    (alert,) = write_message(verdict(Action.OK), told(), ALERTMANAGER, window_hours=24)
+    before = told(since=SINCE - timedelta(days=2))
+    (alert,) = write_message(verdict(Action.OK), before, ALERTMANAGER, window_hours=24)
 
     assert (alert["labels"]["action"], alert["endsAt"]) == ("alert", "2024-03-09T06:00:00+00:00")
+    assert alert["startsAt"] == "2024-03-06T00:00:00+00:00"
+
+
+def test_an_alert_that_goes_on_lasts_until_three_windows_from_now():
+    (alert,) = write_message(verdict(), told(), ALERTMANAGER, window_hours=168)
+
+    assert (alert["labels"]["action"], alert["endsAt"]) == ("alert", "2024-03-30T06:00:00+00:00")
+
+
+def test_nothing_ends_that_did_not_fire():
+    (alert,) = write_message(verdict(), told(Action.OK), ALERTMANAGER, window_hours=24)
+
+    assert alert["labels"]["action"] == "alert"
+
+
+def test_reports_that_are_published_nowhere_are_not_linked():
+    unpublished = ALERTMANAGER.model_copy(update={"reports_url": None})
+    (alert,) = write_message(verdict(), None, unpublished, window_hours=24)
+    published = SLACK.model_copy(update={"reports_url": "https://r.example.org"})
+    linked, unlinked = (
+        write_message(verdict(), None, each, window_hours=24)["blocks"][2]["elements"][0]["text"]
+        for each in (published, SLACK)
+    )
+
+    assert "generatorURL" not in alert
+    assert "report" not in alert["annotations"]
+    assert "<https://r.example.org/will_return/index.html|Report>" in linked
+    assert "Report" not in unlinked
 
 
 def test_an_alert_that_became_another_ends_and_the_other_begins():
@@ -102,8 +131,19 @@ def test_slack_gets_blocks_with_owner_and_runbook_and_no_markup_of_ours():
     assert "Owner: growth@example.org. Runbook: docs/runbooks/will_return.md." in message["text"]
 
 
-def test_a_long_list_of_reasons_fits_slack():
-    message = write_message(verdict(reasons=("x" * 400,) * 20), None, SLACK, window_hours=24)
+def test_an_owner_is_text_and_no_markup():
+    rude = verdict().model_copy(update={"owner": "<!channel>", "runbook": "<r>"})
+    message = write_message(rude, None, SLACK, window_hours=24)
 
+    assert "<" not in message["text"]
+    assert message["blocks"][2]["elements"][0]["text"] == "Owner: &lt;!channel&gt;  ·  Runbook: &lt;r&gt;"
+
+
+def test_a_long_list_of_reasons_fits_slack():
+    long = verdict(reasons=("x" * 400,) * 20).model_copy(update={"model": "m" * 200})
+    message = write_message(long, None, SLACK, window_hours=24)
+
+    # A header is shorter than other blocks.
+    assert len(message["blocks"][0]["text"]["text"]) <= 150
     assert all(len(block["text"]["text"]) <= 3_000 for block in message["blocks"][:2])
     assert len(message["text"]) <= 3_000

@@ -89,6 +89,7 @@ def test_what_has_no_label_is_stated(trained, answered):
 
     assert (some.status, some.coverage) == (PerformanceStatus.MEASURED, 0.25)
     assert (few.status, few.labelled, few.metrics) == (PerformanceStatus.TOO_FEW, 199, ())
+    assert (few.calibration, few.slices) == ((), ())
     assert (none.status, none.coverage) == (PerformanceStatus.UNLABELLED, 0.0)
 
 
@@ -98,6 +99,17 @@ def test_a_label_of_another_prediction_joins_nothing(answered):
     other = labels.set_column(0, LABEL_SCHEMA.field(0), pa.array([f"x{i}" for i in range(1_200)]))
 
     assert join_labels(predictions, other, now=END + WAIT).num_rows == 0
+
+
+def test_judged_rows_come_in_one_order_however_their_labels_came(answered):
+    predictions, values = answered
+    labels = labels_of(predictions, values)
+    shuffled = labels.take(pa.array(np.random.default_rng(5).permutation(labels.num_rows)))
+
+    found = join_labels(predictions, shuffled, now=END + WAIT)
+
+    assert found["prediction_id"].to_pylist() == sorted(predictions["prediction_id"].to_pylist())
+    assert found.equals(join_labels(predictions, labels, now=END + WAIT))
 
 
 def interval(value, spread=0.01):
@@ -135,6 +147,8 @@ def test_worse_than_the_release_yet_usual_for_so_short_a_window_is_no_fall():
 
 def test_a_release_that_did_not_measure_a_metric_is_not_compared_with():
     assert compare("auc", interval(0.1), None, allowed=0.05).drop is None
+    # No share of nothing can be lost.
+    assert compare("mae", interval(0.1), interval(0.0), allowed=0.05).drop is None
 
 
 def test_scores_that_say_the_opposite_are_found(trained, answered):

@@ -162,6 +162,8 @@ def test_a_metric_of_single_days_varies_more_than_that_of_all():
     assert set(usual) == {"auc", "average_precision", "log_loss", "brier", "ece"}
     assert usual["auc"].low < 0.5 < usual["auc"].high < 0.75
     assert usual_metrics(spec, holdout.drop(["event_timestamp"]), DAY) == {}
+    unknown = holdout.set_column(1, "label", pa.nulls(len(day), pa.float64()))
+    assert usual_metrics(spec, pa.concat_tables([holdout, unknown]), DAY) == usual
 
 
 def test_a_column_that_doubles_from_day_to_day_has_no_new_unit():

@@ -61,6 +61,28 @@ def test_a_little_worse_than_usual_is_not_said_to_be_within(value, how):
     assert (found.level, found.reasons) == (Level.OK, (told,))
 
 
+@pytest.mark.parametrize(("value", "how"), [(0.51, "near enough to"), (0.5, "within"), (0.4, "within")])
+def test_of_an_error_more_is_worse(value, how):
+    release = Interval(value=0.5, low=0.49, high=0.51, rows=10_000)
+    window = Interval(value=value, low=value - 0.01, high=value + 0.01, rows=900)
+    headline = compare("log_loss", window, release, allowed=0.05, usual=Span(low=0.45, high=0.505))
+
+    assert verdict(headline=headline).reasons[0].startswith(f"Log loss {value} is {how} what the release")
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (PerformanceStatus.PENDING, "no fault found; the labels have not matured yet"),
+        (PerformanceStatus.TOO_FEW, "no fault found; performance could not be measured"),
+    ],
+)
+def test_what_was_not_measured_is_not_called_well(status, told):
+    found = judge(faults=(), score=score(), performance=performance(status), headline=None)
+
+    assert (found.level, found.reasons) == (Level.OK, (told,))
+
+
 @pytest.mark.parametrize("level", [Level.WATCH, Level.ALERT])
 def test_the_worst_fault_sets_the_level(level):
     found = verdict(faults=[fault(Level.WATCH), fault(level)])
@@ -79,6 +101,12 @@ def test_a_drifted_score_asks_for_a_look_only_without_labels():
 
     assert verdict(score=score(drifted=True)).level is Level.OK
     assert verdict(score=score(drifted=True), performance=pending).level is Level.WATCH
+
+
+def test_nothing_matured_is_no_lack_of_labels():
+    pending = performance(PerformanceStatus.PENDING, labelled=0).model_copy(update={"matured": 0})
+
+    assert verdict(performance=pending).level is Level.OK
 
 
 def test_few_labels_are_watched():
