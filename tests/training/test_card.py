@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from knownat.contract.release import GateResult
 from tests.training.prepared import make_prepared
 from training.card import render_card
 from training.evaluation import evaluate
@@ -33,7 +34,7 @@ def render(task: str = "binary", **changes: object) -> str:
         "model": "late_parcel",
         "version": "3",
         "spec": prepared.spec,
-        "gates": (),
+        "gates": (GateResult(gate="auc at least 0.7", value=0.8, bound=0.7, passed=True),),
         "training_rows": 1_000,
         "training_start": datetime(2024, 1, 1, tzinfo=UTC),
         "training_end": datetime(2024, 2, 1, tzinfo=UTC),
@@ -83,6 +84,18 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
+def tables_of(page: str) -> list[tuple[list[str], list[list[str]]]]:
+    """Heads of each table, and the names that each row's cells carry."""
+    found = []
+    for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
+        heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
+        rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
+        cells = [re.findall(r"<td([^>]*)>", row) for row in rows]
+        named = [[cell.partition('data-name="')[2].partition('"')[0] for cell in row] for row in cells]
+        found.append((heads, named))
+    return found
+
+
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass", "quantile"])
 def test_every_card_is_whole_named_and_reachable_by_keyboard(task):
     page = render(task, limits=["Lost parcels have no answer."])
@@ -98,6 +111,10 @@ def test_every_card_is_whole_named_and_reachable_by_keyboard(task):
     assert all("aria-label" in attrs for tag, attrs in outline.tags if tag in ("svg", "nav"))
     assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
     assert not re.search(r"https?:|<script|src=", page)
+    # On a phone, where there are no heads, each number has its name beside it.
+    assert ["measured", "bound", "answer"] in [row for _, rows in tables_of(page) for row in rows]
+    for heads, rows in tables_of(page):
+        assert all(row == heads[len(heads) - len(row) :] for row in rows)
     assert "Lost parcels have no answer." in page
     assert ('id="calibration"' in page) == (task != "multiclass")
 
