@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from knownat.contract.model_spec import METRICS
 from monitoring.metrics import display_name
-from monitoring.summary import Blame, BlamePart, Culprit, Hotspot, Summary
+from monitoring.summary import Blame, BlamePart, Culprit, Hotspot, Span, Summary
 from monitoring.suspects import Suspect
 
 _HOW = {
@@ -39,7 +39,13 @@ def _moved(blame: Blame, summary: Summary) -> Iterator[str]:
     elif blame.fall is not None and blame.fall < 0:
         yield f"{name} is {now.value:.3g} {span}, better than the {was:.3g} of the test."
     else:
-        yield f"{name} is {now.value:.3g} {span}, about the {was:.3g} of the test."
+        yield f"{name} is {now.value:.3g} {span}, {_near(was, headline.usual)}."
+
+
+def _near(was: float, usual: Span | None) -> str:
+    if usual is None:
+        return f"about the {was:.3g} of the test"
+    return f"and was {was:.3g} in the test, where windows as long came to {usual.low:.3g} to {usual.high:.3g}"
 
 
 def _promised(summary: Summary) -> Iterator[str]:

@@ -137,16 +137,17 @@ def _panels(points: Sequence[Point], metric: str, release: float | None) -> tupl
 
 
 def _frames(panels: Sequence[_Panel], place: _Place, height: float) -> Iterator[Markup]:
-    for panel in panels:
-        yield _TEXT.format("title", _WIDTH - _RIGHT, panel.top - 8, panel.title)
-        for value in (panel.low, panel.high):
-            yield _LINE.format("grid", _LEFT, _WIDTH - _RIGHT, panel.y(value), panel.y(value))
-            yield _TEXT.format("axis", _WIDTH - _RIGHT + 8, panel.y(value) + 4, panel.show(value))
     for when, text in _ticks(place.first, place.last):
         yield _LINE.format("grid", place.x(when), place.x(when), _TOP, height - _AXIS)
         # The middle of a text at the very edge would leave it cut off.
         if place.x(when) > _LEFT + _HALF_A_TICK:
             yield _TEXT.format("tick", place.x(when), height - 6, text)
+    # After the lines, which would otherwise run through the titles.
+    for panel in panels:
+        yield _TEXT.format("title", _WIDTH - _RIGHT, panel.top - 8, panel.title)
+        for value in (panel.low, panel.high):
+            yield _LINE.format("grid", _LEFT, _WIDTH - _RIGHT, panel.y(value), panel.y(value))
+            yield _TEXT.format("axis", _WIDTH - _RIGHT + 8, panel.y(value) + 4, panel.show(value))
 
 
 def _marks(marks: Sequence[Mark], place: _Place, bottom: float) -> Iterator[Markup]:
