@@ -261,7 +261,7 @@ def test_a_plan_names_what_changes_break_whom_to_tell_and_what_becomes_of_scores
     value = ("customer_orders:order_value_sum_cents_total", "type")
     assert set(changes) == {value, ("product_deliveries", "ttl"), ("customer_received", "table")}
     ttl = changes["product_deliveries", "ttl"]
-    assert (ttl["before"], ttl["after"]) == ("30 days, 0:00:00", "12:00:00")
+    assert (ttl["before"], ttl["after"]) == ("30 d", "12 h")
     assert ttl["releases"] == [f"{model} 1 (champion)" for model in sorted(TASKS)]
     assert (ttl["services"], ttl["models"]) == (["delivery"], sorted(TASKS))
     assert ttl["owners"] == ["parcels@example.org"]
@@ -279,6 +279,6 @@ def test_a_plan_names_what_changes_break_whom_to_tell_and_what_becomes_of_scores
         assert effect["scores_changed"] > 20
     assert found["releases"]["delivery_days 1 (champion)"]["metric"]["gain"] < 0
     page = (tmp_path / "plan.md").read_text()
-    assert "| `product_deliveries` | ttl | 30 days, 0:00:00 | 12:00:00 | **breaks** |" in page
+    assert "| `product_deliveries` | ttl | 30 d | 12 h | **breaks** |" in page
     # Looking changes nothing.
     assert [file.read_bytes() for file in live] == before

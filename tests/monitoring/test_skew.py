@@ -5,60 +5,14 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from knownat.contract.prediction_log import prediction_schema
 from monitoring.causes import Cause
-from monitoring.equality import differing
 from monitoring.skew import SkewResult, replay
 
 pytestmark = pytest.mark.xdist_group("feast-monitoring")
 
 STEPS_H = (60, 75, 90, 105)
-
-
-def column(values, kind=None):
-    return pa.chunked_array([pa.array(values, kind)])
-
-
-@pytest.mark.parametrize(
-    ("served", "offline"),
-    [
-        (column([None, 1.5]), column([float("nan"), 1.5])),
-        (column([3, None]), column([3.0, None])),
-        (column([2**53 + 1]), column([2**53 + 1])),
-        (column([None, None]), column([None, None], pa.string())),
-        (column([0.0]), column([-0.0])),
-        (column(["Süd", None]), column(["Süd", None], pa.large_string())),
-        (column([True]), column([True])),
-    ],
-)
-def test_equal_values_are_equal_in_any_dress(served, offline):
-    assert not differing(served, offline).any()
-    assert not differing(offline, served).any()
-
-
-@pytest.mark.parametrize(
-    ("served", "offline"),
-    [
-        (column([1.5]), column([None], pa.float64())),
-        (column([1.5]), column([1.5000000000000002])),
-        (column([2**53 + 1]), column([2**53])),
-        (column([2**53 + 1]), column([float(2**53)])),
-        (column([""]), column([None], pa.string())),
-        (column([0.0]), column([None])),
-        (column([False]), column([None], pa.bool_())),
-    ],
-)
-def test_other_values_differ_by_any_bit(served, offline):
-    assert differing(served, offline).all()
-    assert differing(offline, served).all()
-
-
-@given(st.lists(st.one_of(st.none(), st.floats(), st.just(float("nan")))))
-def test_a_column_never_differs_from_itself(values):
-    assert not differing(column(values, pa.float64()), column(values, pa.float64())).any()
 
 
 @pytest.fixture(scope="module")

@@ -22,30 +22,14 @@ from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo
 from tests.soak import scale
 from tests.training import shop
+from tests.training.retraining_rules import MODEL, PERSON, POLICY, declare
 from training.audit import Step, alone_with, read_lines
 from training.pipeline import say_nothing, train
 from training.promotion import promote, record
 from training.retraining import Ask, retrain
 
 pytestmark = pytest.mark.xdist_group("feast-training")
-MODEL = "return_soon"
 NOW = datetime(2024, 4, 9, tzinfo=UTC)
-POLICY = """
-[monitoring]
-label_wait_hours = 24
-[retraining]
-every_days = 10
-test_days = 8
-shadow_answers = 50
-by = 0.5
-promotion = "policy"
-"""
-PERSON = POLICY.replace('"policy"', '"person"')
-
-
-def declare(workspace, text):
-    path = workspace.model_file(MODEL)
-    path.write_text((shop.DEFINITIONS / "models" / f"{MODEL}.toml").read_text() + text)
 
 
 @pytest.fixture(scope="module")
