@@ -1,3 +1,5 @@
+from multiprocessing import active_children
+
 import numpy as np
 import pytest
 
@@ -90,9 +92,10 @@ ENDLESS = {
 }
 
 
-def test_a_trial_accepts_what_loads(tmp_path):
+def test_a_trial_accepts_what_loads_and_leaves_no_process_behind(tmp_path):
     release = publish_small(tmp_path)
     trial_load(release.path, release.digest)
+    assert active_children() == []
 
 
 @pytest.mark.parametrize(
