@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from knownat.clock import from_us
 from knownat.errors import SchemaMismatch
-from knownat.stores.codec import BIAS, CHECK_BYTES, FIXED, RowField, RowSchema
+from knownat.stores.codec import BIAS, FIXED, RowField, RowSchema
 
 Stored = tuple[Any, ...]
 Taken = slice | npt.NDArray[np.intp]
@@ -134,8 +134,6 @@ class RowDecoder:
     def _tails(self, rows: Sequence[bytes], records: np.ndarray, place: int) -> list[bytes]:
         column = place - (len(self.schema.features) - self.layout.variable)
         size = self.layout.fixed.size
-        if self.layout.variable == 1:
-            return [row[size:-CHECK_BYTES] for row in rows]
         ends = (records["ends"][:, column].astype(np.int64) + size).tolist()
         starts = [size] * len(rows)
         if column:
