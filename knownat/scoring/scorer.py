@@ -104,31 +104,48 @@ class Scorer:
         # Not read_table, which imports what reads data sets, and pandas with it; on one thread, since a
         # trial is forked from a process that may have had more.
         golden = pq.ParquetFile(pa.BufferReader(self.release.read_bytes(GOLDEN))).read(use_threads=False)
+        if not len(golden):
+            raise ReleaseError(f"{self.release.path}: it has no golden rows to prove. Train the model again.")
         given = {name: golden[name].to_pylist() for name in golden.column_names}
         inputs = {i.name: given[i.name] for i in self.plan.request_inputs}
         stored = {
             view.column(f.name): given[view.column(f.name)] for view in self.plan.views for f in view.features
         }
         made = self.columns(stored, inputs)
-        for transform in self.plan.transforms:
-            for name in map(transform.column, (output.name for output in transform.outputs)):
-                if not same_values(made[name], given[name]):
-                    raise ReleaseError(f"{self.release.path}: golden rows give other values of '{name}'.")
+        self._refuse_other_values(made, given)
         try:
             wanted = np.array(given["score"], dtype=np.float64)
             together = largest_difference(self.score(made), wanted)
-            alone = largest_difference(self._score_alone(stored, inputs, len(golden)), wanted)
+            rows = self._score_alone(stored, inputs, len(golden))
+            alone = largest_difference(self._scores_of(rows), wanted)
         except SchemaMismatch as error:
             raise ReleaseError(f"{self.release.path}: golden rows do not fit the model. {error}") from error
         for way, difference in (("", together), (" one by one", alone)):
-            if not difference <= TOLERANCE:
+            if difference > TOLERANCE:
                 found = f"golden scores differ by {difference:.3g}{way}"
                 raise ReleaseError(f"{self.release.path}: {found}. Train the model again.")
 
-    def _score_alone(self, stored: Columns, inputs: Columns, rows: int) -> Scores:
+        names = [t.column(output.name) for t in self.plan.transforms for output in t.outputs]
+        alone_made = zip(*(row.made for row in rows), strict=True)
+        self._refuse_other_values(dict(zip(names, alone_made, strict=True)), given, " one by one")
+
+    def _refuse_other_values(
+        self, made: Mapping[str, Sequence[object]], given: Mapping[str, Sequence[object]], way: str = ""
+    ) -> None:
+        for transform in self.plan.transforms:
+            for name in map(transform.column, (output.name for output in transform.outputs)):
+                if not same_values(made[name], given[name]):
+                    raise ReleaseError(
+                        f"{self.release.path}: golden rows give other values of '{name}'{way}."
+                    )
+
+    def _score_alone(self, stored: Columns, inputs: Columns, rows: int) -> list[ScoredRow]:
         given = ([[column[i] for column in part.values()] for part in (stored, inputs)] for i in range(rows))
-        scores = np.array([self.score_one(values, asked).scores for values, asked in given])
-        return scores if self.booster.num_outputs > 1 else scores.reshape(rows)
+        return [self.score_one(values, asked) for values, asked in given]
+
+    def _scores_of(self, rows: Sequence[ScoredRow]) -> Scores:
+        scores = np.array([row.scores for row in rows])
+        return scores if self.booster.num_outputs > 1 else scores.reshape(len(rows))
 
 
 def same_values(found: Sequence[object], wanted: Sequence[object]) -> bool:

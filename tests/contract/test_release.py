@@ -53,6 +53,15 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         read_release(path)
 
 
+def test_a_file_that_the_manifest_does_not_name_is_refused(tmp_path):
+    release = publish_small(tmp_path)
+    with pytest.raises(ReleaseError, match=r"the manifest names no file 'more\.txt'"):
+        release.read_bytes("more.txt")
+    (release.path / "more.txt").write_text("more")
+    with pytest.raises(ReleaseError, match=r"more\.txt"):
+        read_release(release.path)
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", "not JSON", '{"format": 2}'])
 def test_an_unreadable_manifest_is_an_error_with_a_next_step(tmp_path, content):
     path = publish_small(tmp_path).path

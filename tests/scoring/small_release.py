@@ -148,12 +148,13 @@ def publish_small(
     damage: Callable[[bytes], bytes] = lambda model: model,
     files: Mapping[str, str] | None = None,
     score_error: float = 0.0,
+    golden_rows: int = 60,
     opposite: bool = False,
     classes: int = 0,
     **changes: object,
 ) -> Release:
     """Publish a release; ``damage`` and ``files`` change it before its manifest is written."""
-    model, golden = model_text(opposite=opposite, classes=classes), golden_table()
+    model, golden = model_text(opposite=opposite, classes=classes), golden_table(golden_rows)
     scores = Booster.from_bytes(model).predict(SCHEMA.matrix(golden))
     golden = golden.append_column("score", pa.array((scores + score_error).tolist()))
     plan = PLAN.model_copy(update={"classes": classes})

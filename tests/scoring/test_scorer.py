@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from knownat.contract.release import read_release
+from knownat.contract.schema import Column, FeatureSchema
 from knownat.errors import ReleaseError, SchemaMismatch
+from knownat.scoring.booster import Booster
 from knownat.scoring.scorer import Scorer, largest_difference, same_values
 from knownat.scoring.trial import TrialLimits, trial_load
-from tests.scoring.small_release import SOURCE, golden_table, publish_small
+from tests.scoring.small_release import SCHEMA, SOURCE, golden_table, publish_small
 
 
 def columns_of(scorer, table):
@@ -38,17 +40,36 @@ def test_a_missing_model_column_is_named(tmp_path):
         scorer.score({"depot__parcels_count_1d": [1]})
 
 
+REGION_A_NUMBER = Column(name="depot__region", dtype="float64")
+FEWER = FeatureSchema(columns=SCHEMA.columns[:3])
+OTHER = FeatureSchema(columns=(*SCHEMA.columns[:2], REGION_A_NUMBER, SCHEMA.columns[3]))
+WRONG = SOURCE.replace("kg / n if", "kg * n if")
+WRONG_ALONE = SOURCE.replace("kg / n if n", "(kg / n if inputs['weight_kg'][1:] else 0.0) if n")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"score_error": 1e-9}, "golden scores differ by 1e-09"),
-        ({"score_error": float("nan")}, "golden scores differ by inf"),
-        ({"files": {"transforms/load.py": SOURCE.replace("kg / n if", "kg * n if")}}, "load__kg_per_parcel"),
+        ({"score_error": 1e-9}, r"golden scores differ by 1e-09\. Train"),
+        ({"score_error": float("nan")}, r"golden scores differ by inf\. Train"),
+        ({"files": {"transforms/load.py": WRONG}}, "golden rows give other values of 'load__kg_per_parcel'"),
+        ({"files": {"transforms/load.py": WRONG_ALONE}}, r"values of 'load__kg_per_parcel' one by one\."),
+        ({"golden_rows": 0}, "it has no golden rows to prove"),
+        ({"feature_schema": FEWER}, "the model takes 4 columns, the manifest names 3"),
+        ({"feature_schema": OTHER}, "golden rows do not fit the model.*'depot__region'"),
     ],
 )
 def test_a_release_that_contradicts_its_golden_rows_is_refused(tmp_path, changes, reason):
     with pytest.raises(ReleaseError, match=reason):
         Scorer.load(publish_small(tmp_path, **changes))
+
+
+def test_a_row_that_scores_otherwise_alone_than_it_was_recorded_is_refused(tmp_path, monkeypatch):
+    predict_one = Booster.predict_one
+    monkeypatch.setattr(Booster, "predict_one", lambda booster, row: [predict_one(booster, row)[0] + 1e-9])
+
+    with pytest.raises(ReleaseError, match=r"golden scores differ by 1e-09 one by one\. Train"):
+        Scorer.load(publish_small(tmp_path))
 
 
 def test_values_are_the_same_when_none_meets_nan_and_numbers_are_equal():
