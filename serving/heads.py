@@ -55,7 +55,13 @@ class BoundedHeads(WholeAnswers):
                 self._wait()
 
     def _wait(self) -> None:
-        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
+        self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._owes_an_answer():
+            self._wait()
+        else:
+            self._refuse(b"408 Request Timeout")
 
     def _have_it(self) -> None:
         if self._late is not None:
@@ -64,5 +70,11 @@ class BoundedHeads(WholeAnswers):
 
     def _refuse(self, status: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
+            if not self._owes_an_answer():
+                head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                self.transport.write(head % status)
             self.transport.close()
+
+    def _owes_an_answer(self) -> bool:
+        # A refusal sent now would be taken for the answer to the request before it.
+        return self.cycle is not None and not self.cycle.response_complete

@@ -112,6 +112,6 @@ class Connection:
 
     def let_time_pass(self) -> None:
         """Let the bound of a head pass, as far as anything waits for it."""
-        for timer in self.loop.timers:
+        for timer in [*self.loop.timers]:
             if timer.seconds == HEAD_SECONDS and not timer.cancelled:
                 timer.call()

@@ -84,6 +84,26 @@ def test_a_long_body_is_none_of_a_head(connection):
     assert connection.line.sent == answer * 4 + LONG
 
 
+def test_a_late_head_is_not_given_up_before_the_request_ahead_of_it_is_answered(connection):
+    connection.send(b"GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n")
+    connection.let_time_pass()
+    assert (connection.line.sent, connection.line.closing) == (b"", False)
+
+    connection.run()
+    answer = connection.line.sent
+    connection.let_time_pass()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.line.sent == answer + LATE
+
+
+def test_a_long_head_is_not_taken_for_the_answer_to_the_request_ahead_of_it(connection):
+    connection.send(b"GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n", b"x: " + b"y" * MOST_HEAD_BYTES)
+
+    assert (connection.line.sent, connection.line.closing) == (b"", True)
+    connection.run()
+
+
 def test_a_connection_that_is_gone_is_told_nothing(connection):
     connection.send(b"POST / HTTP/1.1\r\n")
     connection.protocol.connection_lost(None)
