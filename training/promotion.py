@@ -81,7 +81,7 @@ def roll_back(
     """
     before = earlier_champion(read_history(workspace), model)
     release = read_release(workspace.releases / model / before.version, digest=before.digest)
-    trial_load(release.path, before.digest)
+    trial_load(release.path, release.digest)
     when = from_us((clock or SystemClock()).now_us())
     return record(
         workspace,

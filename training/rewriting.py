@@ -64,7 +64,7 @@ def _rewrite(
     )
     left = _count(connection, event, at)
     measures = list(_measures(connection, event, identity))
-    if measures and left:
+    if measures:
         _deal_anew(connection, event, measures, at=at, seed=seed)
     return Rewritten(event, unknown, removed=unknown - left, changed=left if measures else 0)
 

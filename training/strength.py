@@ -62,7 +62,7 @@ def strength(scores: Vector, answers: Vector) -> Strength:
     both_yes, both_no = value / (2 - value), 2 * value**2 / (1 + value)
     spread = value * (1 - value) + (yes - 1) * (both_yes - value**2) + (no - 1) * (both_no - value**2)
     # One row in the wrong place is the least that chance can do to an AUC of 1.
-    error = max(float(np.sqrt(max(spread, 0.0) / (yes * no))), 1 / (yes * no))
+    error = max(float(np.sqrt(spread / (yes * no))), 1 / (yes * no))
     return Strength(value, value - _SURE * error, value + _SURE * error, len(answers))
 
 

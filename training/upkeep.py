@@ -49,8 +49,7 @@ def measure_upkeep(joined: Joined) -> dict[str, Upkeep]:
     columns = {name: rows[name].to_pylist() for name in rows.column_names}
     for transform in joined.plan.transforms:
         loaded = load_transform(transform, joined.sources[transform.file])
-        missing = [column for _, column in loaded.reads if column not in columns]
-        cost = Upkeep(0.0, 0.0 if missing else _on_demand(loaded, columns))
+        cost = Upkeep(0.0, _on_demand(loaded, columns))
         found |= dict.fromkeys((transform.name, *(transform.column(o.name) for o in transform.outputs)), cost)
     return found
 
@@ -83,4 +82,4 @@ def _microseconds(call: Callable[..., object], each: Sequence[tuple[object, ...]
             call(*arguments)
         return time.process_time() - started
 
-    return min(run() for _ in range(_RUNS)) / max(len(each), 1) * 1e6
+    return min(run() for _ in range(_RUNS)) / len(each) * 1e6

@@ -127,6 +127,8 @@ def test_a_rollback_serves_the_very_folder_that_served(workspace):
         promote(workspace, MODEL, version, clock=clock)
     assert roll_back(workspace, MODEL, reason="slow", clock=clock).models[MODEL].champion.version == "1"
     assert read_history(workspace)[-1]["reason"] == "slow"
+    with pytest.raises(ReleaseError, match="No champion of 'late_parcel' came before"):
+        roll_back(workspace, MODEL, clock=clock)
     assert {version.version: version.role for version in list_versions(workspace)} == {
         "1": "champion",
         "2": None,

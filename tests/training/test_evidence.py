@@ -34,6 +34,14 @@ def test_a_slice_hides_no_small_or_one_sided_group_in_a_mean():
     }
 
 
+def test_of_very_many_groups_the_fifty_largest_are_judged():
+    spec = make_spec(slices=(Slice(column="city", min_rows=10),))
+    city = [f"city {n:02}" for n in range(60) for _ in range(10 if n < 10 else 12)]
+    labels = np.tile([0.0, 1.0], len(city) // 2)
+    found = measure_slices(spec, pa.table({"city": city}), labels, labels)["city"]
+    assert list(found) == [f"city {n}" for n in range(10, 60)]
+
+
 def test_a_slice_on_an_unknown_column_is_named():
     spec = make_spec(slices=(Slice(column="county"),))
     with pytest.raises(SchemaMismatch, match=r"\['county'\]"):

@@ -10,7 +10,11 @@ from training.rival import Rival
 AUC = {"auc": Interval(value=0.76, low=0.75, high=0.77, rows=100)}
 MEASURED = Measured(
     metrics={**AUC, "log_loss": Interval(value=0.5, low=0.48, high=0.52, rows=100)},
-    baselines={"logistic": {"auc": 0.75, "log_loss": 0.5}, "prior": {"auc": 0.5, "log_loss": 0.6}},
+    baselines={
+        "logistic": {"auc": 0.75, "log_loss": 0.5},
+        "prior": {"auc": 0.5, "log_loss": 0.6},
+        "last": {"auc": 0.76},
+    },
     leads={"logistic": {"auc": Lead(0.01, -0.001, 0.02)}, "prior": {"auc": Lead(0.26, 0.25, 0.27)}},
     slices={
         "depot": {
@@ -22,7 +26,7 @@ MEASURED = Measured(
     rival=Rival("3", 1_000, {"auc": Lead(0.004, -0.004, 0.012)}),
     costs={"size_mb": 1.5, "latency_us": 21.0},
 )
-DECLARED = {"slices": [{"column": "depot"}], "baselines": ["prior", "logistic"]}
+DECLARED = {"slices": [{"column": "depot"}], "baselines": ["prior", "logistic", "last"]}
 
 
 def answer(gate, measured=MEASURED):
@@ -53,6 +57,7 @@ def answer(gate, measured=MEASURED):
         ),
         ({"metric": "auc", "better_than": "logistic"}, "auc better than logistic", 0.76, 0.75, True),
         ({"metric": "log_loss", "better_than": "logistic"}, "log_loss better than logistic", 0.5, 0.5, False),
+        ({"metric": "auc", "better_than": "last"}, "auc better than last", 0.76, 0.76, False),
         ({"metric": "log_loss", "better_than": "prior"}, "log_loss better than prior", 0.5, 0.6, True),
         (
             {"metric": "auc", "better_than": "logistic", "surely": True},

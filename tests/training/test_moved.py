@@ -25,6 +25,8 @@ def column(*values, kind=None):
         (column(None, 1), column(2, None), 2),
         (column("a", None), column("a", "b"), 1),
         (column(True, False), column(True, True), 1),
+        (column([1, 2], [3], None, [NAN]), column([1, 2], [4], None, [NAN]), 1),
+        (column([1], None), column(None, [1]), 2),
     ],
 )
 def test_cells_are_equal_to_the_last_bit_or_both_missing(found, wanted, count):
@@ -66,7 +68,9 @@ LATE = (1, AT - 2 * HOUR, AT + HOUR, 9.0)
     ],
 )
 def test_only_rows_visible_by_the_instant_can_move(tmp_path, after, rows, told):
-    before = table(tmp_path / "before.parquet", FIRST, SECOND, (5, AT + HOUR, AT + HOUR, 1.0))
+    # What was planned for later is no more visible than what came later.
+    later = ((5, AT + HOUR, AT + HOUR, 1.0), (6, AT + HOUR, AT - HOUR, 1.0))
+    before = table(tmp_path / "before.parquet", FIRST, SECOND, *later)
     visible, moved = moved_rows(
         "orders", before, table(tmp_path / "after.parquet", *after), at=AT, keys=["shop"]
     )

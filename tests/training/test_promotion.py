@@ -64,6 +64,14 @@ def test_a_version_has_one_role_at_a_time():
     assert (swapped.champion, swapped.challenger) == (two, None)
 
 
+@pytest.mark.parametrize("role", Role)
+def test_a_retired_version_that_serves_again_is_retired_no_more(role):
+    one, two = (Deployed(version=version, digest="a" * 64) for version in "12")
+    before = ModelDeployment(champion=one, retired=("2", "3"))
+    again = assign(before, two, role, model="m")
+    assert ([each.version for each in again.serving if each == two], again.retired) == (["2"], ("3",))
+
+
 @pytest.mark.parametrize("role", [Role.CHALLENGER, Role.SHADOW])
 def test_only_beside_a_champion_is_there_a_second_role(role):
     one = Deployed(version="1", digest="a" * 64)

@@ -49,6 +49,8 @@ def test_what_was_not_known_is_thinned_out_and_dealt_anew(connection):
     assert 190 < len(left) < 260
     assert count(connection, f"known_at > {HORIZON}") == 0
     assert count(connection, f"NOT {KNOWN} AND cents = {HOUR}") < 10
+    # Nobody is given what was known: order 456 is of the instant itself.
+    assert count(connection, f"NOT {KNOWN} AND cents <= 456") == 0
 
 
 def test_values_of_one_row_stay_together_and_times_and_keys_stay_in_place(connection):

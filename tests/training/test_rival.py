@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import training.rival
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
@@ -75,6 +76,23 @@ def test_rows_the_champion_may_have_been_fitted_to_are_left_out(world):
     seen = test.set_column(at, "event_timestamp", pa.array(gone, MOMENT))
     rival = compare((workspace, seen, labels, scores), scores)
     assert (rival.rows, rival.leads) == (0, {})
+
+
+def test_a_champion_is_given_the_features_of_its_own_service_where_the_frame_lacks_one(world, monkeypatch):
+    workspace, test, labels, scores = world
+    asked = []
+
+    def join_again(where, questions, service):
+        asked.append((where, questions.column_names, service))
+        return test
+
+    monkeypatch.setattr(training.rival, "join_again", join_again)
+    questions = test.append_column("depot_id", pa.array(range(ROWS), pa.int64()))
+    lacking = questions.drop_columns(["depot__region"])
+    assert compare((workspace, questions, labels, scores), scores).leads["auc"].value == 0
+    assert asked == []
+    assert compare((workspace, lacking, labels, scores), scores).leads["auc"].value == 0
+    assert asked == [(workspace, ["depot_id", "event_timestamp", "weight_kg"], "late_parcel")]
 
 
 def test_no_champion_is_found_before_one_serves_and_none_that_was_changed(world, tmp_path):

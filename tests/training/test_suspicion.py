@@ -1,44 +1,14 @@
-from datetime import timedelta
+"""What looks like a leak is named in plain words, and what is honest is not."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from knownat.contract.read_plan import PlanFeature, PlanKey, PlanView, ReadPlan
-from tests.training.made import COLUMNS, MOMENT, make_frame, make_spec
-from training.dataset import lay_out
-from training.frame import Joined
-from training.split import split_by_time
-from training.strength import as_yes_or_no, judged_alone, strength
-from training.suspicion import suspect, too_good
+from tests.training.made import make_frame, make_spec
+from tests.training.suspected import look, with_column
+from training.suspicion import too_good
 
 dice = np.random.default_rng(8)
-KEY = PlanKey(view_key="parcel_id", request_key="parcel_id", dtype="int64")
-VIEW = PlanView(name="depot", keys=(KEY,), ttl_us=0, features=(PlanFeature(name="load", dtype="float64"),))
-PLAN = ReadPlan(project="parcels", feature_service="late_parcel", views=(VIEW,), output_columns=COLUMNS)
-
-
-def look(task="binary", frame=None, asked=None, lead_hours=None, **leaks):
-    """Look for leaks in a frame; ``lead_hours`` is how long before the answer each row was written."""
-    frame = make_frame(task) if frame is None else frame
-    spec = make_spec(task, leaks=leaks)
-    lead = np.full(frame.num_rows, 30.0) if lead_hours is None else lead_hours
-    known = frame["label_timestamp"].to_pylist()
-    created = [when - timedelta(hours=float(h)) for when, h in zip(known, lead, strict=True)]
-    rows = pa.table(
-        {
-            "depot__created_timestamp": pa.array(created, MOMENT),
-            "depot__status": ["present"] * frame.num_rows,
-        }
-    )
-    fold = split_by_time(frame, spec)
-    data = lay_out(frame, COLUMNS, labels=frame["label"].to_numpy(), fold=fold)
-    return suspect(spec, Joined(frame, rows, PLAN, {}), data, frame if asked is None else asked)
-
-
-def with_column(frame, name, values):
-    at = frame.column_names.index(name)
-    return frame.set_column(at, name, pa.array(values, from_pandas=True))
 
 
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
@@ -124,27 +94,3 @@ def test_a_model_better_than_possible_is_suspected(metric, value, suspected):
     found = too_good(make_spec(metric=metric, leaks={"too_good": 0.8}), value)
     assert len(found) == suspected
     assert too_good(make_spec(metric=metric), value) == ()
-
-
-def test_the_strength_of_a_column_is_its_auc_with_an_error_that_shrinks():
-    answers = np.tile([0.0, 1.0], 2_000)
-    scores = answers + dice.normal(size=4_000)
-    small, large = strength(scores[:400], answers[:400]), strength(scores, answers)
-    assert large.low < large.auc < large.high
-    # Two normal groups one deviation apart rank with an AUC of 0.76.
-    assert abs(large.auc - 0.76) < 0.02
-    assert small.high - small.low > 2.5 * (large.high - large.low)
-    assert strength(answers, answers).low > 0.99
-    assert np.isnan(strength(scores, np.ones(4_000)).auc)
-
-
-def test_a_column_is_judged_on_rows_it_was_not_learned_from():
-    answers = dice.integers(0, 2, 2_000).astype(float)
-    # A category a row: learned by heart on the earlier half, it says nothing of the later one.
-    scores = judged_alone(np.arange(2_000, dtype=float), answers, categorical=True)
-    assert len(np.unique(scores)) == 1
-
-
-def test_answers_of_any_task_become_two():
-    assert as_yes_or_no(np.array([1.0, 2.0, 9.0]), make_spec("regression")).tolist() == [0, 0, 1]
-    assert as_yes_or_no(np.array([2.0, 2.0, 1.0]), make_spec("multiclass")).tolist() == [1, 1, 0]
