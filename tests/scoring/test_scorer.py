@@ -1,3 +1,4 @@
+import resource
 from multiprocessing import active_children
 
 import numpy as np
@@ -88,11 +89,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
-def test_a_damaged_model_never_takes_its_caller_down(tmp_path, damage):
+def test_a_damaged_model_never_takes_its_caller_down(tmp_path, damage, capfd):
     # Published as damaged, its digests agree: only the trial stands between it and this process.
     release = publish_small(tmp_path, damage=damage)
     with pytest.raises(ReleaseError, match=str(release.path)):
         trial_load(release.path, release.digest)
+    # LightGBM's words go where complaints go: a command may have promised one JSON document.
+    assert capfd.readouterr().out == ""
 
 
 def test_a_model_damaged_on_disk_is_refused_by_its_digest(tmp_path):
@@ -113,6 +116,11 @@ ENDLESS = {
 }
 
 
+def with_lines(source, lines):
+    head, body = source.split(":\n", 1)
+    return f"{head}:\n{lines}{body}"
+
+
 def test_a_trial_accepts_what_loads_and_leaves_no_process_behind(tmp_path):
     release = publish_small(tmp_path)
     trial_load(release.path, release.digest)
@@ -122,7 +130,7 @@ def test_a_trial_accepts_what_loads_and_leaves_no_process_behind(tmp_path):
 @pytest.mark.parametrize(
     ("name", "limits", "after"),
     [
-        ("spinning", TrialLimits(cpu_seconds=1), "1 s of processor time"),
+        ("spinning", TrialLimits(cpu_seconds=1, wall_seconds=100), "1 s of processor time"),
         ("sleeping", TrialLimits(wall_seconds=2), "2 s"),
     ],
 )
@@ -130,6 +138,17 @@ def test_a_trial_that_does_not_end_is_stopped_by_what_it_takes(tmp_path, name, l
     release = publish_small(tmp_path, files=ENDLESS[name])
     with pytest.raises(ReleaseError, match=rf"stopped after {after}\. Restore"):
         trial_load(release.path, release.digest, limits=limits)
+
+
+def test_a_trial_leaves_no_core_file_where_it_aborts(tmp_path):
+    looks = "    import resource\n\n    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
+    release = publish_small(tmp_path, files={"transforms/load.py": with_lines(SOURCE, looks)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        trial_load(release.path, release.digest)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
 def test_a_trial_that_outgrows_its_memory_is_refused(tmp_path):

@@ -50,6 +50,18 @@ def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):
     assert "killed by SIG" in said[2]
 
 
+def test_a_refusal_without_end_is_cut_and_the_next_is_tried(tmp_path):
+    crowded = publish_small(tmp_path / "crowded").path
+    for number in range(1_500):
+        (crowded / f"{number:0200}").touch()
+    good = publish_small(tmp_path / "good").path
+
+    refused, passed = tried(crowded, good)
+
+    assert (len(refused), passed) == (65_536, "")
+    assert refused.startswith(f"{crowded}: files ['0000")
+
+
 def test_a_release_that_spins_is_stopped_and_the_next_is_tried(tmp_path):
     spinning = publish_small(tmp_path / "spinning", files=ENDLESS["spinning"]).path
     good = publish_small(tmp_path / "good").path

@@ -145,3 +145,16 @@ def test_labels_of_a_writer_that_is_gone_are_sealed_by_the_next(tmp_path):
 
     assert journals_in(tmp_path / LABELS) == []
     assert read_labels(tmp_path)["prediction_id"].to_pylist() == ["basket.1"]
+
+
+def test_the_log_of_a_version_that_serves_no_more_is_finished_and_a_late_row_opens_another(tmp_path):
+    book = LogBook(tmp_path)
+    gone, serving = (book.predictions("basket", version, SCHEMA) for version in "12")
+    gone.append([row_of(SCHEMA, 0)])
+    serving.append([row_of(SCHEMA, 1)])
+
+    book.rest({("basket", "2")})
+    gone.append([row_of(SCHEMA, 2)])
+
+    assert (len(gone.finished), serving.finished) == (1, [])
+    assert (held(gone), held(serving)) == (["basket.0000", "basket.0002"], ["basket.0001"])

@@ -1,0 +1,26 @@
+"""What operators ask on a port of their own: told by name, and nothing of what went wrong inside."""
+
+import pytest
+
+INTERNAL = {"code": "internal", "message": "The scorer failed; its log says why.", "details": []}
+
+
+def test_an_error_without_a_name_tells_operators_nothing_of_itself(service, monkeypatch):
+    def fail():
+        raise RuntimeError("canary-secret")
+
+    monkeypatch.setattr(service.models, "refresh", fail)
+
+    answer = service.ask_admin("POST", "/v1/refresh")
+
+    assert (answer.status_code, answer.json()) == (500, {"error": INTERNAL})
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+def test_operators_and_balancers_may_look_there(service, path):
+    assert service.ask_admin("GET", path).status_code == 200
+
+
+def test_operators_alone_may_ask_there_for_a_refresh(service):
+    assert service.ask("POST", "/v1/refresh").status_code == 404
+    assert service.ask_admin("POST", "/v1/refresh").json()["models"] == {"basket": "1"}
