@@ -53,7 +53,10 @@ WRONG_ALONE = SOURCE.replace("kg / n if n", "(kg / n if inputs['weight_kg'][1:] 
     [
         ({"score_error": 1e-9}, r"golden scores differ by 1e-09\. Train"),
         ({"score_error": float("nan")}, r"golden scores differ by inf\. Train"),
-        ({"files": {"transforms/load.py": WRONG}}, r"golden rows give other values of 'load__kg_per_parcel'\."),
+        (
+            {"files": {"transforms/load.py": WRONG}},
+            r"golden rows give other values of 'load__kg_per_parcel'\.",
+        ),
         ({"files": {"transforms/load.py": WRONG_ALONE}}, r"values of 'load__kg_per_parcel' one by one\."),
         ({"golden_rows": 0}, "it has no golden rows to prove"),
         ({"feature_schema": FEWER}, "the model takes 4 columns, the manifest names 3"),

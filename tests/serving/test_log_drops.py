@@ -1,11 +1,12 @@
 """Rows that a log cannot take: dropped alone, counted by reason, and told; what follows them is kept."""
 
 import errno
+import fcntl
 import os
 
 import pytest
 
-from knownat.contract.log_reader import LABELS, journals_in, read_labels, read_parts
+from knownat.contract.log_reader import LABELS, journals_in, read_labels, read_parts, segment_of
 from serving.prediction_log import LogBook, RowLog
 from serving.sealing import seal_beside, seal_journal
 from tests.contract.test_prediction_log import SCHEMA, row_of
@@ -104,6 +105,39 @@ def test_sealing_what_another_has_sealed_changes_nothing(log):
     seal_beside(journal)
 
     assert {path: path.read_bytes() for path in log.folder.iterdir()} == before
+
+
+def test_a_journal_that_another_seals_between_our_look_and_our_lock_is_left_to_it(log, monkeypatch):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    (journal,) = log.finished
+    flock = fcntl.flock
+
+    def after_another(descriptor, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert seal_journal(journal) is not None
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_another)
+
+    assert seal_journal(journal) is None
+    assert held(log) == ["basket.0000"]
+
+
+def test_a_journal_that_could_not_be_sealed_is_sealed_in_the_next_round(tmp_path):
+    book = LogBook(tmp_path)
+    log = book.predictions("basket", "1", SCHEMA)
+    log.append([row_of(SCHEMA, 0)])
+    log.rotate()
+    in_the_way = log.folder / f".{segment_of(log.finished[0]).name}"
+    in_the_way.mkdir()
+
+    book.close()
+    left = journals_in(log.folder)
+    in_the_way.rmdir()
+    book.close()
+
+    assert (len(left), journals_in(log.folder), held(log)) == (1, [], ["basket.0000"])
 
 
 def test_a_journal_without_a_whole_row_is_kept_if_it_holds_bytes_and_else_goes(log):
