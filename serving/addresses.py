@@ -3,12 +3,14 @@
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from knownat.errors import ConfigError
 
 _BACKLOG = 2_048
 _LOOPBACK = "127.0.0.1"
+_LAST_PORT = 65_535
 
 
 def bind_public(host: str, port: int, *, keys: Path | None) -> socket.socket:
@@ -35,7 +37,12 @@ def bind_admin(port: int, count: int) -> list[socket.socket]:
     ConfigError
         If one cannot be bound.
     """
-    return [_bind(_LOOPBACK, port + number if port else 0) for number in range(count)]
+    with ExitStack() as held:
+        ports = (port + number if port else 0 for number in range(count))
+        bound = [held.enter_context(_bind(_LOOPBACK, one)) for one in ports]
+        # All or none: what was bound before one that cannot be is let go.
+        held.pop_all()
+    return bound
 
 
 def urls_of(bound: Sequence[socket.socket]) -> list[str]:
@@ -59,7 +66,9 @@ def is_loopback(host: str) -> bool:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if port > _LAST_PORT:
+        raise ConfigError(f"{host}:{port}", [f"cannot be bound: the last port is {_LAST_PORT}"])
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(f"{host}:{port}", [f"cannot be bound: {error}"]) from error

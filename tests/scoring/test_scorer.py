@@ -82,6 +82,7 @@ def test_values_are_the_same_when_none_meets_nan_and_numbers_are_equal():
     assert not same_values([None], [0.0])
     assert not same_values([1], [1, 1])
     assert largest_difference(np.array([1.0]), np.array([1.0, 2.0])) == float("inf")
+    assert largest_difference(np.array([]), np.array([])) == 0.0
 
 
 DAMAGES = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knownat.contract.read_plan import ReadPlan
+from knownat.contract.read_plan import PlanFeature, ReadPlan
 from serving.bodies import parse_json
 from serving.decoding import Decoder, OneQuestion
 from serving.errors import BadRequest
@@ -87,6 +87,38 @@ def test_a_refusal_names_every_problem_as_the_strict_reading_does(body):
 
     assert isinstance(found, tuple)
     assert found == outcome(lambda: strictly(content, PLAN))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lowest", "highest"), [("int32", -(2**31), 2**31 - 1), ("int64", -(2**63), 2**63 - 1)]
+)
+def test_an_integer_is_taken_up_to_the_bounds_of_its_type(dtype, lowest, highest):
+    quantity = PlanFeature(name="quantity", dtype=dtype)
+    plan = PLAN.model_copy(update={"request_inputs": (quantity,), "question_time_input": None})
+
+    def taken(number):
+        body = json.dumps({"keys": KEYS, "inputs": {"quantity": number}}).encode()
+        return outcome(lambda: Decoder(plan, new_id=lambda: "new").decode(body))
+
+    assert [taken(number).inputs for number in (lowest, highest)] == [[lowest], [highest]]
+    for number in (lowest - 1, highest + 1):
+        assert f"inputs.quantity: must be an integer of {dtype[3:]} bits" in taken(number)[0]
+
+
+def test_no_more_is_told_than_a_person_reads():
+    odd = {f"{number}{'x' * 100}": 1 for number in range(7)}
+    rows = [{"keys": {}, "inputs": {}}] * 30
+
+    message, details = outcome(lambda: strictly(json.dumps({"rows": rows}).encode(), PLAN))
+    named, _ = outcome(lambda: strictly(json.dumps(odd).encode(), PLAN))
+
+    # Six are missing of a row; the fourth is the last that is looked at.
+    assert (message, len(details)) == (
+        "The request was refused: row 0, keys.customer_id: is missing (and 23 more).",
+        20,
+    )
+    listed = [*(f"{number}{'x' * 59}" for number in range(5)), "and 2 more"]
+    assert named == f"Unknown fields {listed}; a request has 'rows' and 'request_id'."
 
 
 def test_one_row_is_one_question_in_either_shape():
