@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 a gate or an alarm spoke, 2 an error.
 
 import ast
 import importlib.util
+import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -19,6 +21,9 @@ from knownat.errors import KnownatError
 
 GROUP = "knownat.commands"
 ERROR = 2
+_LINE_THAT_GOES_ON = re.compile(r"(?<!\n)\n(?!\n|[A-Z]\w*(?: code \d)?: )")
+# The table `[retraining]` is meant, and no style of that name.
+_MARKUP = re.compile(r"\[(?=[a-z])")
 
 _HELP = """Build features, train on what was known, serve, and judge what was served.
 
@@ -56,10 +61,18 @@ def _build(found: dict[str, EntryPoint], called: str | None) -> typer.Typer:
     for name, point in sorted(found.items()):
         command = point.load() if name == called else _named_only(point)
         if isinstance(command, typer.Typer):
+            for each in command.registered_commands:
+                each.help = _told((each.callback and each.callback.__doc__) or "")
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=_told(command.__doc__ or ""))(command)
     return app
+
+
+def _told(docstring: str) -> str:
+    """Let the paragraphs of a docstring flow at any width; a line with a title begins anew."""
+    text = _LINE_THAT_GOES_ON.sub(" ", inspect.cleandoc(docstring))
+    return _MARKUP.sub(r"\\[", text)
 
 
 def _configure_logging(

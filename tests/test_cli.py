@@ -16,6 +16,18 @@ def test_help_names_every_command_and_what_it_does(run_knownat):
     assert "Look for what can be silently wrong" in done.stdout
 
 
+def test_the_help_of_a_command_flows_at_any_width_and_keeps_its_brackets(run_knownat):
+    done = run_knownat("retrain", "--help", env={"COLUMNS": "160", "PATH": "/usr/bin"})
+
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert (
+        "The cutoff moves to the newest for which the test's answers are known. What passes its gates "
+        "answers in shadow; once enough of its answers have labels it is"
+    ) in lines
+    assert "promoted as the model's [retraining] says" in done.stdout.replace("\n ", "")
+    assert "Exit code 1: a gate, the comparison or a rule said no. Exit code 2: an error." in lines
+
+
 def test_help_imports_none_of_the_programs():
     code = (
         "import sys\nfrom knownat.cli import main\n"

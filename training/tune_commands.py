@@ -13,6 +13,9 @@ from training.options import JsonOption, RepoOption, print_json, stages
 if TYPE_CHECKING:
     from training.tuning import Tuned
 
+INTERRUPTED = 130
+"""The exit code of a command that was stopped with ^C, as shells have it."""
+
 
 def tune(
     model: Annotated[str, typer.Argument(help="The model whose parameters are looked for.")],
@@ -43,8 +46,14 @@ def tune(
     from training.tuning import tune as run
 
     workspace = Workspace.at(repo)
-    with stages() as report:
-        found = run(workspace, model, trials=trials, folds=folds, seed=seed, storage=storage, progress=report)
+    try:
+        with stages() as report:
+            found = run(
+                workspace, model, trials=trials, folds=folds, seed=seed, storage=storage, progress=report
+            )
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. What was tried is kept: the same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
     words = diff_declaration(workspace.model_file(model), found.params) if found.better else ""
     if patch is not None and words:
         patch.parent.mkdir(parents=True, exist_ok=True)
@@ -52,12 +61,18 @@ def tune(
     if as_json:
         print_json({**vars(found), "better": found.better, "patch": words})
         return
-    _show(found)
-    if found.better:
-        Console().print(write_params(found.params) + ("" if not words else f"\n{words}"), markup=False)
+    console = Console()
+    _show(console, found)
+    if not found.better:
+        console.print("Nothing was found that does better than what is declared.")
+    elif patch is not None and words:
+        console.print(write_params(found.params), markup=False)
+        console.print(f"To declare it: patch -p1 -d {repo} < {patch}", highlight=False, soft_wrap=True)
+    else:
+        console.print(words or write_params(found.params), highlight=False, markup=False, soft_wrap=True)
 
 
-def _show(found: "Tuned") -> None:
+def _show(console: Console, found: "Tuned") -> None:
     shown = Table(f"{found.metric} of fold", title=f"{found.trials} trials, {found.pruned} given up early")
     for number in range(len(found.declared)):
         shown.add_column(str(number + 1), justify="right")
@@ -65,6 +80,4 @@ def _show(found: "Tuned") -> None:
     for title, values in (("declared", found.declared), ("best", found.best)):
         mean = sum(values) / len(values)
         shown.add_row(title, *(f"{value:.4f}" for value in values), f"{mean:.4f}")
-    Console().print(shown)
-    if not found.better:
-        Console().print("Nothing was found that does better than what is declared.")
+    console.print(shown)

@@ -83,7 +83,7 @@ def search(
     progress("fit the declared parameters", 0, trials)
     declared = what.declared(study)
     while (done := len(_finished(study))) < trials:
-        progress(f"trial {done + 1} of {trials}{_best_so_far(study)}", done, trials)
+        progress(f"trial {done + 1} of {trials}{_so_far(study, declared)}", done, trials)
         _seed(study, seed + done)
         study.optimize(what.objective, n_trials=1)
     best = study.best_trial
@@ -148,7 +148,8 @@ class _Trials:
 def _open_study(file: Path, spec: ModelSpec, *, name: str) -> "optuna.Study":
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # That a trial was interrupted is told by whoever was; Optuna would add its traceback.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     file.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{file}",
@@ -175,9 +176,10 @@ def _seed(study: "optuna.Study", seed: int) -> None:
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
 
 
-def _best_so_far(study: "optuna.Study") -> str:
+def _so_far(study: "optuna.Study", declared: Sequence[float]) -> str:
     known = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    return f", best so far {study.best_value:.4f}" if known else ""
+    best = f"best {study.best_value:.4f}, " if known else ""
+    return f": {best}declared {np.mean(declared):.4f}"
 
 
 def _rounded(value: float) -> float:

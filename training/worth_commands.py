@@ -1,5 +1,6 @@
 """The command that tells what features are worth."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +12,7 @@ from knownat.contract.workspace import Workspace
 from training.options import JsonOption, RepoOption, print_json, stages
 
 if TYPE_CHECKING:
-    from training.worth import Worths
+    from training.worth import Worth, Worths
 
 
 def worth(
@@ -28,7 +29,7 @@ def worth(
 
     The model is fitted again without each group, and compared with the whole one on the same questions,
     days before the cutoff that neither was fitted to. Groups whose gain cannot be told from nothing are
-    listed with their cost. Nothing is changed.
+    listed last, with their cost. Nothing is changed.
 
     Example: knownat worth late_arrival --by view
     """
@@ -43,22 +44,38 @@ def worth(
 
 
 def _show(console: Console, found: "Worths") -> None:
+    idle = found.earning_nothing
     title = f"{found.model}: {found.metric} {found.value:.4f} on {found.questions:,} questions"
     shown = Table(title=title, title_justify="left")
     shown.add_column("left out", overflow="fold")
     for name in ("worse by", "95 % interval", "bytes", "us"):
         shown.add_column(name, justify="right", no_wrap=True)
     for group in found.groups:
-        gain, upkeep = group.gain, group.upkeep
-        shown.add_row(
-            group.name,
-            f"{gain.value:+.5f}",
-            f"{gain.low:+.4f} .. {gain.high:+.4f}",
-            f"{upkeep.bytes_a_row:.0f}",
-            f"{upkeep.us_a_row:.2f}",
-        )
+        if group.earns:
+            shown.add_row(*_cells(group))
+    shown.add_section()
+    for group in idle:
+        shown.add_row(*_cells(group))
     console.print(shown)
-    for group in found.earning_nothing:
-        verdict = "The model is better without" if group.gain.high < 0 else "Nothing is seen to be earned by"
-        cost = f"{group.upkeep.bytes_a_row:.0f} bytes and {group.upkeep.us_a_row:.2f} us a row"
-        console.print(f"{verdict} {group.name}, which costs {cost}.", highlight=False, soft_wrap=True)
+    for line in _verdict(found):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _cells(group: "Worth") -> tuple[str, ...]:
+    gain, upkeep = group.gain, group.upkeep
+    interval = f"{gain.low:+.4f} .. {gain.high:+.4f}"
+    return group.name, f"{gain.value:+.4f}", interval, f"{upkeep.bytes_a_row:.0f}", f"{upkeep.us_a_row:.2f}"
+
+
+def _verdict(found: "Worths") -> Iterator[str]:
+    idle, count = found.earning_nothing, len(found.groups)
+    if not idle:
+        yield f"Each of the {count} earns something."
+        return
+    yield (
+        f"Of the {len(idle)} listed last, of {count}, no gain can be told from nothing; the dearest come "
+        "first. Two that tell the same have no gain each: leave one out, then measure again. More --folds "
+        "narrow the intervals."
+    )
+    if better_without := [group.name for group in idle if group.gain.high < 0]:
+        yield f"The model is better without {', '.join(better_without)}."

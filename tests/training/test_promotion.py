@@ -145,6 +145,22 @@ def test_what_was_held_against_one_champion_does_not_replace_another(workspace):
     assert serve(workspace, "2", instead_of="3").champion.version == "2"
 
 
+def test_only_a_challengers_share_of_the_requests_is_kept(workspace):
+    workspace.releases.mkdir()
+    one, two = (Deployed(version=version, digest="a" * 64) for version in "12")
+    when = datetime(2024, 3, 2, tzinfo=UTC)
+
+    def share_as(deployed, role, share):
+        changed = record(workspace, "late_parcel", deployed, role=role, share=share, reason=None, when=when)
+        return changed.models["late_parcel"].challenger_share
+
+    usual = share_as(one, Role.CHAMPION, None)
+    assert share_as(two, Role.CHALLENGER, 0.25) == 0.25
+    assert share_as(two, Role.SHADOW, 0.5) == 0.25
+    assert share_as(two, Role.CHALLENGER, None) == 0.25
+    assert usual != 0.25
+
+
 def test_promotions_at_one_time_lose_none_of_them(workspace):
     workspace.releases.mkdir()
     models = [f"parcel_{number:02}" for number in range(24)]

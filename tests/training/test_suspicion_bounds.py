@@ -127,10 +127,12 @@ def test_a_tenth_of_four_hundred_rows_is_the_least_that_is_judged(count, suspect
     assert [each.test for each in found].count("better just before the answer") == suspected
 
 
-@pytest.mark.parametrize(("near", "far", "suspected"), [(0.02, 0.5, 1), (0.04, 0.08, 0)])
-def test_rows_without_a_value_are_neither_near_nor_far(near, far, suspected):
+@pytest.mark.parametrize(
+    ("near", "far", "there", "suspected"), [(0.02, 0.5, (0, 2, 4, 6), 1), (0.0, 0.08, (0, 1, 2), 0)]
+)
+def test_rows_without_a_value_are_neither_near_nor_far(near, far, there, suspected):
     values, lead = written(near, far, every=16)
-    expired = np.arange(ROWS) % 2 == 1
+    expired = ~np.isin(np.arange(ROWS) % 8, there)
     values[expired] = np.nan
     # Expired by its event's time, though it became known just before the answer.
     lead[expired] = 0.5 if suspected else 30.0
@@ -156,6 +158,17 @@ def test_spells_that_came_after_the_cutoff_are_not_looked_at():
     assert told(look(frame=spells(toss, 0, ROWS, 10), spec=spec)) == [
         ("a random split beats a split by time", "split")
     ]
+
+
+def test_what_few_rows_cannot_tell_from_chance_accuses_no_split():
+    few = make_frame(rows=600)
+    spell = np.arange(600) // 12
+    dice = np.random.default_rng(0)
+    answers = dice.integers(0, 2, 50)[spell] != (dice.random(600) < 0.25)
+    answers, spell = answers.astype(float), spell.astype(float)
+    by_time, at_random = split_strengths(spell[:447].reshape(-1, 1), answers[:447])
+    assert at_random.auc - by_time.auc > 0.2
+    assert look(frame=with_column(with_column(few, "label", answers), "depot__load", spell)) == ()
 
 
 def test_a_split_that_cannot_be_learned_from_accuses_nobody():
