@@ -152,6 +152,15 @@ def test_a_value_of_another_type_is_refused_without_being_repeated(position, val
     assert str(value) not in str(refusal.value) or value is None
 
 
+def test_a_record_that_is_shorter_than_a_row_is_damage_and_no_row(tmp_path):
+    journal = JournalWriter(tmp_path / "journal-a.bin", SCHEMA)
+    journal.append(frame(b"a whole record, and no row"))
+    journal.close()
+
+    with pytest.raises(LogError, match="shorter than a row of its journal's schema"):
+        read_journal(tmp_path / "journal-a.bin").table()
+
+
 def test_a_full_disk_leaves_only_whole_records(tmp_path):
     code = f"""
 import resource, sys

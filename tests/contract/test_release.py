@@ -30,12 +30,14 @@ def test_what_is_published_is_read_back(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.txt", "golden.parquet", "transforms/load.py", "read_plan.json"])
 def test_one_changed_byte_is_refused_by_name(tmp_path, name):
-    path = publish_small(tmp_path).path
-    content = bytearray((path / name).read_bytes())
+    made = publish_small(tmp_path)
+    content = bytearray((made.path / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (path / name).write_bytes(content)
+    (made.path / name).write_bytes(content)
     with pytest.raises(ReleaseError, match=f"{name} was changed"):
-        read_release(path)
+        read_release(made.path)
+    with pytest.raises(ReleaseError, match=f"{name} was changed"):
+        made.read_bytes(name)
 
 
 def test_a_changed_manifest_is_not_the_deployed_one(tmp_path):

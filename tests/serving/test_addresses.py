@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from knownat.errors import ConfigError
-from serving.addresses import bind_admin, is_loopback, url_of, urls_of
+from serving.addresses import bind_admin, bind_public, is_loopback, url_of, urls_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,14 @@ def test_a_port_beyond_all_ports_is_named():
 def test_an_address_of_version_six_is_told_in_brackets():
     with socket.socket(socket.AF_INET6) as bound:
         assert url_of(bound) == "http://[::]:0"
+
+
+def test_an_address_of_version_six_is_bound_as_one():
+    try:
+        bound = bind_public("::1", 0, keys=None)
+    except ConfigError as refused:
+        # Where this machine has none, that is what is said, and nothing of names or families.
+        assert "Cannot assign requested address" in str(refused)
+        return
+    with bound:
+        assert url_of(bound) == f"http://[::1]:{bound.getsockname()[1]}"

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from knownat.contract import log_reader
 from knownat.contract.log_reader import LABELS, journals_in, read_labels, read_parts, segment_of
 from serving.prediction_log import LogBook, RowLog
 from serving.sealing import seal_beside, seal_journal
@@ -54,10 +55,10 @@ def test_what_is_wrong_is_told_once_until_it_is_right_again(log, monkeypatch, ca
 def test_a_disk_that_is_full_at_the_start_stops_no_scorer(log, monkeypatch):
     monkeypatch.setattr(os, "write", full)
     log.open()
-    problem = log.problem
+    problem, left = log.problem, list(log.folder.iterdir())
     monkeypatch.undo()
 
-    assert problem == "ENOSPC"
+    assert (problem, left) == ("ENOSPC", [])
     assert log.append_one(row_of(SCHEMA, 0)) is None
     assert (log.problem, held(log)) == (None, ["basket.0000"])
 
@@ -121,6 +122,20 @@ def test_a_journal_that_another_seals_between_our_look_and_our_lock_is_left_to_i
     monkeypatch.setattr(fcntl, "flock", after_another)
 
     assert seal_journal(journal) is None
+    assert held(log) == ["basket.0000"]
+
+
+def test_a_journal_that_is_sealed_between_two_looks_of_a_reader_is_read_as_its_segment(log, monkeypatch):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    read_journal = log_reader.read_journal
+
+    def sealed_meanwhile(path):
+        seal_journal(path)
+        return read_journal(path)
+
+    monkeypatch.setattr(log_reader, "read_journal", sealed_meanwhile)
+
     assert held(log) == ["basket.0000"]
 
 
