@@ -55,10 +55,10 @@ def test_an_address_of_version_six_is_told_in_brackets():
 
 def test_an_address_of_version_six_is_bound_as_one():
     try:
-        bound = bind_public("::1", 0, keys=None)
+        with bind_public("::1", 0, keys=None) as bound:
+            told = url_of(bound)
     except ConfigError as refused:
-        # Where this machine has none, that is what is said, and nothing of names or families.
-        assert "Cannot assign requested address" in str(refused)
-        return
-    with bound:
-        assert url_of(bound) == f"http://[::1]:{bound.getsockname()[1]}"
+        told = str(refused)
+
+    # Where this machine has no such address, that is said, and nothing of names or families.
+    assert told.startswith("http://[::1]:") or "Cannot assign requested address" in told
