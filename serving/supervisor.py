@@ -26,6 +26,11 @@ _STOP_SECONDS = 90.0
 Versions = Mapping[str, str]
 
 
+def next_pause(pause: float, *, served: bool) -> float:
+    """How many seconds to wait before a worker is started again: twice as long while none comes up."""
+    return _FIRST_PAUSE if served else min(pause * 2, _LONGEST_PAUSE)
+
+
 class WorkerFailed(KnownatError):
     """A worker could not start, or did not end as it was told."""
 
@@ -64,7 +69,7 @@ class _Worker:
 
     def note_end(self) -> None:
         """Plan when to start it again: soon at first, ever later while it does not come up."""
-        self._pause = _FIRST_PAUSE if self.versions is not None else min(self._pause * 2, _LONGEST_PAUSE)
+        self._pause = next_pause(self._pause, served=self.versions is not None)
         self.again_at = time.monotonic() + self._pause
         self.line.close()
 

@@ -146,8 +146,8 @@ def read_labels(root: Path, model: str | None = None) -> pa.Table:
 
 
 def _parts_of(folder: Path) -> list[Path]:
-    # One listing can miss a part that is sealed while it runs: the segment appears behind the cursor,
-    # the journal vanishes before it. A second listing sees that segment.
+    # Journals first: what is sealed meanwhile is a segment by then. Where retention renames a segment over
+    # the one before while a listing runs, some file systems show neither; the second listing does.
     found: set[Path] = set()
     for _ in range(2):
         found.update(segment_of(path) for path in journals_in(folder))
@@ -157,8 +157,8 @@ def _parts_of(folder: Path) -> list[Path]:
 
 def _read_part(segment: Path, wanted: Wanted) -> LogPart | None:
     journal = journal_path(segment.parent, segment.stem.removeprefix(_SEGMENT))
-    # The segment may appear between the two looks, when the journal was just sealed.
-    for path in (segment, journal, segment):
+    # Sealing puts the segment there before the journal goes, so in this order two looks find one of them.
+    for path in (journal, segment):
         try:
             return _read_segment(path, wanted) if path is segment else _read_journal(path, wanted)
         except FileNotFoundError:

@@ -152,6 +152,11 @@ def test_a_value_of_another_type_is_refused_without_being_repeated(position, val
     assert str(value) not in str(refusal.value) or value is None
 
 
+def test_a_column_of_a_type_that_no_row_can_hold_is_named():
+    with pytest.raises(LogError, match=r"cannot hold \['when: date32\[day\]'\]; its columns are \['int64'"):
+        RowCodec(pa.schema([pa.field("id", pa.string()), pa.field("when", pa.date32())]))
+
+
 def test_a_record_that_is_shorter_than_a_row_is_damage_and_no_row(tmp_path):
     journal = JournalWriter(tmp_path / "journal-a.bin", SCHEMA)
     journal.append(frame(b"a whole record, and no row"))

@@ -109,6 +109,18 @@ def test_a_scorer_told_to_stop_answers_what_it_began_and_ends_with_zero(tmp_path
     assert journals_in(tmp_path / "predictions" / "basket" / "1") == []
 
 
+def test_a_second_signal_cuts_the_wait_short_and_the_end_is_still_zero(tmp_path):
+    with scorer(tmp_path, "--drain-seconds", "600") as (process, client, _):
+        process.send_signal(signal.SIGINT)
+        while client.get("/health/ready").status_code == 200:
+            pass
+        answer = client.post(PREDICT, json=ROW)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=60)
+
+    assert (answer.status_code, code) == (200, 0)
+
+
 def test_a_full_disk_loses_rows_by_name_and_no_answer(tmp_path):
     with scorer(tmp_path, "--file-limit", "20000") as (process, client, admin):
         answers = [client.post(PREDICT, json={"rows": [ROW] * rows}) for rows in (1, 5, 10) * 8]

@@ -42,7 +42,7 @@ def answered(url, stop, into):
 def test_a_killed_worker_is_replaced_and_loses_no_answer(made):
     ids: list[str] = []
     stop = threading.Event()
-    with serving(made, "--workers", "2") as running:
+    with serving(made, "--workers", "2", "--drain-seconds", "600") as running:
         threads = [threading.Thread(target=answered, args=(running.url, stop, ids)) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -55,6 +55,10 @@ def test_a_killed_worker_is_replaced_and_loses_no_answer(made):
         stop.set()
         for thread in threads:
             thread.join()
+        running.process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{running.url}/health/ready", timeout=30).status_code == 200:
+            pass
+        # Each worker waits for balancers to look elsewhere; a second signal is for all of them, too.
         running.process.send_signal(signal.SIGTERM)
         code = running.process.wait(timeout=60)
 

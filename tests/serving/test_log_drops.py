@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,24 @@ def test_a_journal_that_is_sealed_between_two_looks_of_a_reader_is_read_as_its_s
     monkeypatch.setattr(log_reader, "read_journal", sealed_meanwhile)
 
     assert held(log) == ["basket.0000"]
+
+
+def test_a_segment_that_one_listing_misses_is_seen_by_the_next(log, monkeypatch):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    seal_journal(log.finished[0])
+    glob, missed = Path.glob, []
+
+    def misses_once(folder, pattern):
+        if pattern.startswith("segment-") and not missed:
+            missed.append(pattern)
+            return iter(())
+        return glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", misses_once)
+
+    assert held(log) == ["basket.0000"]
+    assert missed == ["segment-*.parquet"]
 
 
 def test_a_journal_that_could_not_be_sealed_is_sealed_in_the_next_round(tmp_path):
