@@ -29,7 +29,7 @@ def find_prediction(root: Path, prediction_id: str) -> dict[str, object] | None:
     """
     model, _, rest = prediction_id.partition(".")
     writer = rest[:_WRITER_CHARACTERS]
-    if len(writer) < _WRITER_CHARACTERS or not (model + writer).isidentifier():
+    if not (model + writer).isidentifier():
         return None
     # A journal that is sealed between the two looks is a segment at the second.
     for _ in range(2):

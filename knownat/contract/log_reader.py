@@ -134,11 +134,9 @@ def read_labels(root: Path, model: str | None = None) -> pa.Table:
     if model is not None:
         # A prediction id begins with its model's name, which holds no dot.
         found = found.filter(pc.starts_with(found["prediction_id"], f"{model}."))
-    order = pc.sort_indices(
-        found.append_column("position", pa.array(range(len(found)), pa.int64())),
-        [(name, "ascending") for name in ("prediction_id", "label_timestamp", "logged_at", "position")],
-    )
-    found = found.take(order)
+    # Stable, so that of several that were posted at once the last stays behind the others.
+    by = [(name, "ascending") for name in ("prediction_id", "label_timestamp", "logged_at")]
+    found = found.take(pc.sort_indices(found, by))
     ids = found["prediction_id"].combine_chunks()
     last = pa.array([True] * bool(len(ids)))
     is_last = pc.not_equal(ids[:-1], ids[1:]) if len(ids) > 1 else pa.array([], pa.bool_())

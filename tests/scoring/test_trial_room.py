@@ -29,8 +29,12 @@ def test_a_good_release_passes_between_broken_ones(tmp_path):
         tmp_path / "raising", files={"transforms/load.py": "def load(inputs):\n    1 / 0"}
     )
     wrong = publish_small(tmp_path / "wrong", score_error=1e-9)
+    leaving = publish_small(
+        tmp_path / "leaving",
+        files={"transforms/load.py": "def load(inputs):\n    import os\n\n    os._exit(3)"},
+    )
 
-    said = tried(good, *broken, good, raising.path, wrong.path, tmp_path / "nowhere", good)
+    said = tried(good, *broken, good, raising.path, wrong.path, tmp_path / "nowhere", good, leaving.path)
 
     assert [said[0], said[4], said[8]] == ["", "", ""]
     for path, refusal in zip(broken, said[1:4], strict=True):
@@ -38,6 +42,9 @@ def test_a_good_release_passes_between_broken_ones(tmp_path):
     assert "'load' cannot take these values (ZeroDivisionError)" in said[5]
     assert "golden scores differ by 1e-09" in said[6]
     assert str(tmp_path / "nowhere") in said[7]
+    assert (
+        said[9] == f"{leaving.path}: the trial load ended with status 3 and no answer. Restore the release."
+    )
 
 
 def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):

@@ -93,6 +93,19 @@ def test_the_newest_known_label_of_a_prediction_wins(service):
     assert [label["label"] for label in kept(service)] == [5.0, 4.0]
 
 
+def test_of_labels_that_became_known_together_the_last_that_was_posted_wins_wherever_it_lies(service):
+    (one,) = predicted(service)
+    label = {"prediction_id": one, "label_timestamp": "2013-10-15T11:00:00Z"}
+    service.clock.move_to(NOW_US + MINUTE_US)
+    post(service, *({**label, "label": n} for n in range(9)))
+    # A clock that was set back: the order of the files is not the order of the posts.
+    service.book.labels.rotate()
+    service.clock.move_to(NOW_US)
+    post(service, {**label, "label": 99})
+
+    assert [found["label"] for found in kept(service)] == [8.0]
+
+
 @pytest.mark.parametrize("label", BAD.values(), ids=BAD)
 def test_a_bad_label_refuses_its_request(service, label):
     (one,) = predicted(service)

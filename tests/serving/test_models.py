@@ -6,7 +6,7 @@ import pytest
 
 from knownat.contract.release import Deployed, Deployment, ModelDeployment, write_deployment
 from knownat.errors import ReleaseError
-from tests.serving.fakes import PLAN, deploy
+from tests.serving.fakes import NOW_US, PLAN, ROW, deploy
 
 
 def release(version, digest=None):
@@ -21,6 +21,7 @@ class Loads:
         self.root = service.root
         self.done = []
         self.plans = {}
+        self.sunsets = {}
         self.refused = set()
         self._load = service.models._load
         monkeypatch.setattr(service.models, "_load", self)
@@ -30,7 +31,8 @@ class Loads:
         if deployed.version in self.refused:
             raise ReleaseError("model.txt was changed")
         made = self._load(model, deployed)
-        return replace(made, plan=self.plans.get(deployed.version, made.plan))
+        plan = self.plans.get(deployed.version, made.plan)
+        return replace(made, plan=plan, sunset_us=self.sunsets.get(deployed.version))
 
     def deploy(self, champion, **others):
         serving = ModelDeployment(champion=champion, **others)
@@ -74,6 +76,21 @@ def test_a_version_of_other_requests_answers_none_of_the_champions(loads, role):
         "1",
         "2",
     ]
+
+
+def test_a_version_past_its_sunset_points_to_the_champion_until_that_ones_own(service, loads):
+    loads.sunsets = {"1": NOW_US + 10, "2": NOW_US}
+    loads.deploy(release("1"), pinned=(release("2"),))
+
+    def pointed_to():
+        answer = service.ask("POST", "/v1/models/basket/versions/2/predict", json=ROW)
+        return answer.status_code, answer.json()["error"]["details"]
+
+    before = pointed_to()
+    service.clock.move_to(NOW_US + 10)
+
+    assert before == (410, [{"successor": "/v1/models/basket/predict", "version": "1"}])
+    assert pointed_to() == (410, [])
 
 
 def test_a_model_none_of_whose_versions_can_be_loaded_is_missing_and_told(service, loads):

@@ -327,7 +327,8 @@ def test_a_store_that_hangs_is_given_up_at_the_deadline(tmp_path, monkeypatch):
 
 
 def test_an_unknown_path_and_method_are_answered_alike(service):
-    for answer in (service.ask("GET", "/nothing"), service.ask("GET", "/v1/labels")):
+    longer = service.ask("POST", "/v1/models/basket/predict/again/predict", json=ROW)
+    for answer in (service.ask("GET", "/nothing"), service.ask("GET", "/v1/labels"), longer):
         ErrorAnswer.model_validate(answer.json())
         assert answer.status_code in {404, 405}
 

@@ -239,6 +239,34 @@ def test_a_body_that_is_no_push_is_refused(scorer, body):
     assert scorer.push(content=body).status_code == 422
 
 
+def test_what_is_beside_the_rows_refuses_them(scorer):
+    answer = scorer.push(json={"rows": [row()], "to": "x"})
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "Unknown fields ['to']; a push has 'rows'."
+
+
+def test_of_many_bad_rows_no_more_are_looked_at_than_are_told(scorer):
+    answer = scorer.push(*[7] * 30)
+
+    assert len(refusal(answer)) == 20
+    assert answer.json()["error"]["message"].endswith("(and 19 more).")
+
+
+def test_rows_that_no_store_can_hold_are_refused_by_name(scorer, tmp_path):
+    keyed = ORDERS.model_copy(update={"keys": (PushField(name="customer", dtype="float64"),)})
+    scorer.pushes.path = tmp_path / "sources.json"
+    plan = PushPlan(project="shop", sources={"fresh_orders": PushSource(views=(keyed,))})
+    write_push_plan(scorer.pushes.path, plan)
+
+    answer = scorer.push(row(customer=3.5))
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        422,
+        "The rows do not fit: SchemaMismatch.",
+    )
+
+
 def test_a_null_feature_is_a_null(scorer):
     assert scorer.push(row(f000=None)).status_code == 200
     assert scorer.served()[1]["status"] == "present"

@@ -1,6 +1,8 @@
 """Taking old rows out of the log: just those, told beforehand, recorded, and whatever happens never half."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from knownat.contract.read_plan import ReadPlan
 from knownat.contract.report_files import TRAINING_VALUES
 from knownat.contract.workspace import Workspace
 from knownat.errors import LogError
+from serving import retention
 from serving.prediction_log import LogBook, RowLog
 from serving.retention import AUDIT, apply_retention, as_told, plan_retention
 from serving.sealing import seal_orphans
@@ -272,6 +275,26 @@ def test_rewriting_keeps_every_column_and_the_count_of_torn_bytes(logs):
     after = pq.read_table(segment)
     assert after.schema.equals(before.schema, check_metadata=True)
     assert after.equals(before.filter(pa.array([False, True])))
+
+
+def test_a_disk_that_takes_no_segment_leaves_the_one_that_is_there_and_nothing_else(logs, monkeypatch):
+    logs.segment("basket", [400, 5])
+    before = {path: path.read_bytes() for path in (logs.root / "basket" / "1").iterdir()}
+
+    def full(table, file, **given):
+        file.write(b"PAR1")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(retention.pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        logs.prune(365)
+    monkeypatch.undo()
+
+    assert {path: path.read_bytes() for path in (logs.root / "basket" / "1").iterdir()} == before
+    logs.prune(365)
+    assert logs.held("basket") == [5]
+    steps = [json.loads(line)["step"] for line in (logs.root / AUDIT).read_text().splitlines()]
+    assert steps == ["begun", "begun", "done"]
 
 
 def test_a_journal_that_is_open_for_long_is_finished_so_that_it_can_be_sealed(tmp_path):
