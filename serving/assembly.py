@@ -59,9 +59,14 @@ class Assembly:
         )
 
     def serve(
-        self, sockets: Sockets, on_ready: Callable[[Mapping[str, str]], None], leash: int | None
+        self,
+        sockets: Sockets,
+        *,
+        on_ready: Callable[[Mapping[str, str]], None],
+        on_stop: Callable[[], None],
+        leash: int | None,
     ) -> None:
-        """Serve until told to stop, then drain, seal the log and return."""
+        """Serve until told to stop, call ``on_stop``, drain, seal the log and return."""
         parts = self.parts
         app, admin = create_apps(parts)
         parts.book.start()
@@ -76,6 +81,7 @@ class Assembly:
                 pressure=parts.pressure,
                 drain_seconds=self.drain_seconds,
                 on_ready=lambda: on_ready(_champions(parts.models)),
+                on_stop=on_stop,
                 leash=leash,
             )
         finally:

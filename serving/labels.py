@@ -70,7 +70,9 @@ def _read_label(number: int, item: object, now_us: int) -> PostedLabel:
         raise _refusal(number, f"needs a 'prediction_id' of at most {_ID_CHARACTERS} characters")
     if type(label) not in (int, float) or not math.isfinite(value := _as_float(label)):
         raise _refusal(number, "needs a finite number as 'label'")
-    return PostedLabel(prediction_id, value, _known_us(number, item.get("label_timestamp"), now_us))
+    # Null is no time: whoever sends it meant to say one.
+    known_us = _known_us(number, item["label_timestamp"], now_us) if "label_timestamp" in item else now_us
+    return PostedLabel(prediction_id, value, known_us)
 
 
 def _as_float(label: object) -> float:
@@ -81,8 +83,6 @@ def _as_float(label: object) -> float:
 
 
 def _known_us(number: int, text: object, now_us: int) -> int:
-    if text is None:
-        return now_us
     try:
         known_us = to_us(datetime.fromisoformat(text if isinstance(text, str) else ""))
     except ValueError as error:

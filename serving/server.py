@@ -39,18 +39,22 @@ def run(
     pressure: Pressure,
     drain_seconds: float,
     on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
     leash: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests finish and return.
 
     For ``drain_seconds`` readiness is down while requests are still answered, so that a balancer
     looks elsewhere first. A second signal cuts that wait short. The end of ``leash``, a descriptor,
-    is a signal too. The admin port answers until the last request has been.
+    is a signal too, and ``on_stop`` is called at the first. The admin port answers until the last
+    request has been.
     """
     config = _config(public, lifespan="on", pressure=pressure)
     # What operators ask is no pressure on those who are answered.
     beside = _QuietServer(_config(admin, lifespan="off", pressure=Pressure()))
-    server = _DrainingServer(config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, leash=leash)
+    server = _DrainingServer(
+        config, drain=drain, drain_seconds=drain_seconds, on_ready=on_ready, on_stop=on_stop, leash=leash
+    )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(server, public.bound, beside, admin.bound))
 
@@ -101,12 +105,14 @@ class _DrainingServer(uvicorn.Server):
         drain: Drain,
         drain_seconds: float,
         on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
         leash: int | None,
     ) -> None:
         super().__init__(config)
         self._drain = drain
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._leash = leash
 
     @contextmanager
@@ -135,6 +141,8 @@ class _DrainingServer(uvicorn.Server):
 
     def _begin_to_stop(self) -> None:
         wait = 0.0 if self._drain.begun else self._drain_seconds
+        if not self._drain.begun:
+            self._on_stop()
         self._drain.begun = True
         asyncio.get_running_loop().call_later(wait, self._stop)
 

@@ -64,6 +64,8 @@ def run_worker(
     try:
         from serving.assembly import Assembly
 
-        Assembly.of(config, trial=room.try_load).serve(sockets, on_ready, leash)
+        assembly = Assembly.of(config, trial=room.try_load)
+        # Who drains takes up no release; a trial of one must not keep it from ending.
+        assembly.serve(sockets, on_ready=on_ready, on_stop=room.stop, leash=leash)
     finally:
         room.close()

@@ -5,6 +5,7 @@ forked one has them. A fork is safe only before a library has run OpenMP, so the
 the first model is loaded, and never loads one itself.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ class TrialRoom:
         self._limits = limits
         self._line = line
         self._one_at_a_time = threading.Lock()
+        self._stopped = False
 
     def try_load(self, path: Path, digest: str | None) -> None:
         """Load a release and score its golden rows in a forked process with limits.
@@ -41,10 +43,13 @@ class TrialRoom:
         Raises
         ------
         ReleaseError
-            If the release is refused, or the process aborts, hangs, or outgrows its memory.
+            If the release is refused, the process aborts, hangs, or outgrows its memory, or the room is
+            stopped.
         """
         with self._one_at_a_time:
             problem = self._ask({"path": str(path), "digest": digest})
+        if problem is None and self._stopped:
+            raise ReleaseError(f"{path}: its trial was given up, since the process that asked for it ends.")
         if problem is None:
             # The room is gone, killed for memory perhaps; a trial is never left out.
             _logger.warning("The trial room is gone; %s is tried in a new process.", path)
@@ -52,8 +57,16 @@ class TrialRoom:
         elif problem:
             raise ReleaseError(problem if str(path) in problem else f"{path}: {problem}")
 
+    def stop(self) -> None:
+        """Give up the trial that runs, if one does, and begin no other; any thread may call it."""
+        self._stopped = True
+        # Unlike a close this reaches the room though another thread waits for its answer.
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Let the process go, and wait for its end."""
+        """Stop, let the process go, and wait for its end."""
+        self.stop()
         with self._one_at_a_time:
             self._line.close()
         try:
@@ -90,18 +103,21 @@ def _serve(line: socket.socket, limits: TrialLimits) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while question := line.recv(_MOST_BYTES):
             asked = json.loads(question)
-            problem = _try(Path(asked["path"]), asked["digest"], limits)
-            line.sendall(json.dumps({"problem": problem}).encode())
+            problem = _try(Path(asked["path"]), asked["digest"], limits, line)
+            with contextlib.suppress(ConnectionError):
+                line.sendall(json.dumps({"problem": problem}).encode())
     finally:
         _leave()
 
 
-def _try(path: Path, digest: str | None, limits: TrialLimits) -> str:
+def _try(path: Path, digest: str | None, limits: TrialLimits, line: socket.socket) -> str:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reading)
+            # Whoever asks is to see the room's end though a trial outlives it.
+            line.close()
             problem = try_to_load(path, digest, limits)
             # An empty line says that all went well: silence would be an abort.
             os.write(writing, problem.encode()[:_READ_BYTES] + b"\n")
@@ -109,16 +125,17 @@ def _try(path: Path, digest: str | None, limits: TrialLimits) -> str:
             _leave()
     os.close(writing)
     try:
-        return _verdict(pid, reading, limits)
+        return _verdict(pid, reading, limits, line)
     finally:
         os.close(reading)
 
 
-def _verdict(pid: int, reading: int, limits: TrialLimits) -> str:
+def _verdict(pid: int, reading: int, limits: TrialLimits, line: socket.socket) -> str:
     deadline, said, late = time.monotonic() + limits.wall_seconds, b"", False
     while not said.endswith(b"\n"):
-        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
-        late = not ready
+        ready, _, _ = select.select([reading, line.fileno()], [], [], max(0.0, deadline - time.monotonic()))
+        # Nothing is asked while a trial runs: what comes on the line is its end, and nobody waits any more.
+        late = reading not in ready
         if late or not (more := os.read(reading, _READ_BYTES)):
             break
         said += more

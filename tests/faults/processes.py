@@ -1,4 +1,4 @@
-"""Start ``tests.faults.row_process`` beside the test, and end it whatever happens."""
+"""Processes beside a test: ``tests.faults.row_process``, ended whatever happens; whether one still runs."""
 
 import subprocess
 import sys
@@ -38,3 +38,11 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
     out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     return out.splitlines()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs: one that has ended and that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # Before the file was opened, or after.

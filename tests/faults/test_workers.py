@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from knownat.contract.log_reader import journals_in, read_predictions
+from tests.faults.processes import alive
 from tests.serving.made_workspace import MODEL, make_workspace
 from tests.serving.running import fill_lmdb, serving
 
@@ -86,13 +87,6 @@ def test_workers_end_when_their_supervisor_is_killed(made):
             pass
 
     assert journals_in(made.workspace.predictions / MODEL / "1") == []
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_what_keeps_a_worker_from_starting_is_said(made, run_knownat):

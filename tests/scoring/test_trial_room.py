@@ -69,6 +69,15 @@ def test_a_refusal_without_end_is_cut_and_the_next_is_tried(tmp_path):
     assert refused.startswith(f"{crowded}: files ['0000")
 
 
+def test_a_room_that_was_stopped_tries_nothing_more(tmp_path):
+    good = publish_small(tmp_path / "good").path
+
+    said = tried(good, "stop", good, "stop", good)
+
+    given_up = f"{good}: its trial was given up, since the process that asked for it ends."
+    assert said == ["", given_up, given_up]
+
+
 def test_a_release_that_spins_is_stopped_and_the_next_is_tried(tmp_path):
     spinning = publish_small(tmp_path / "spinning", files=ENDLESS["spinning"]).path
     good = publish_small(tmp_path / "good").path

@@ -1,7 +1,8 @@
 """A trial room in a process of its own, since a fork after OpenMP has run hangs.
 
 ``python -m tests.scoring.trial_process FOLDER...`` says of each release why it is refused, or nothing.
-``kill`` instead of a folder kills the room; ``--cpu`` or ``--wall`` first gives trials a second of it.
+``kill`` instead of a folder kills the room, ``stop`` stops it; ``--cpu`` or ``--wall`` first gives trials a
+second of it.
 """
 
 import json
@@ -30,6 +31,9 @@ def main() -> None:
         if word == "kill":
             (pid,) = (int(p) for p in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
             os.kill(pid, signal.SIGKILL)
+            continue
+        if word == "stop":
+            room.stop()
             continue
         try:
             room.try_load(Path(word), None)

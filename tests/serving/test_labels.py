@@ -20,6 +20,7 @@ BAD = {
     "an unknown field": {"prediction_id": "a", "label": 1, "comment": "secret"},
     "a time without a zone": {"prediction_id": "a", "label": 1, "label_timestamp": "2013-10-15T11:00:00"},
     "no time at all": {"prediction_id": "a", "label": 1, "label_timestamp": "yesterday"},
+    "null as a time": {"prediction_id": "a", "label": 1, "label_timestamp": None},
     "a number as a time": {"prediction_id": "a", "label": 1, "label_timestamp": 1},
     "a time to come": {"prediction_id": "a", "label": 1, "label_timestamp": "2013-10-15T12:00:01.000001Z"},
     "no object": 7,
