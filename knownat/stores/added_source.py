@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from knownat.stores.csv_text import CsvText, name_lines
+from knownat.stores.csv_text import CsvText, listed, name_lines
 from knownat.stores.csv_times import TimeRules, Times, looks_like_times, read_times
 from knownat.stores.csv_values import ValueType, type_column
 
@@ -92,8 +92,8 @@ class Refused:
 
 def propose(text: CsvText, choices: Choices, entities: Mapping[str, KeyType]) -> Proposed | Refused:
     """Find out what a CSV means; ``entities`` are the join keys the repo knows, with their types."""
-    if unknown := [*_unknown_columns(text, choices)]:
-        return Refused(tuple(unknown))
+    if odd := [*_odd_choices(text, choices)]:
+        return Refused(tuple(odd))
     roles = _find_roles(text, choices, entities)
     if roles.questions:
         return Refused((), roles.questions)
@@ -123,7 +123,7 @@ class _Roles:
     questions: tuple[Question, ...] = ()
 
 
-def _unknown_columns(text: CsvText, choices: Choices) -> Iterator[str]:
+def _odd_choices(text: CsvText, choices: Choices) -> Iterator[str]:
     named = [
         *(("--key", name) for name in choices.keys),
         *(("--event-time", name) for name in [choices.event_time] if name),
@@ -134,7 +134,9 @@ def _unknown_columns(text: CsvText, choices: Choices) -> Iterator[str]:
     ]
     for option, name in named:
         if name not in text.columns:
-            yield f"{option} names '{name}', which is no column; there are {list(text.columns)}"
+            yield f"{option} names '{name}', which is no column; there are {listed(text.columns)}"
+    if choices.known_at is not None and choices.known_after is not None:
+        yield "--known-at and --known-after both say when a row became known; leave one out"
 
 
 def _find_roles(text: CsvText, choices: Choices, entities: Mapping[str, KeyType]) -> _Roles:
@@ -142,19 +144,19 @@ def _find_roles(text: CsvText, choices: Choices, entities: Mapping[str, KeyType]
     keys = choices.keys or tuple(name for name in left if name in entities)
     questions = []
     if not keys:
-        known = f"; the repo's keys are {sorted(entities)}" if entities else ""
-        questions.append(Question("--key", f"Which columns name the entity, of {left}{known}?"))
+        known = f"; the repo's keys are {listed(sorted(entities))}" if entities else ""
+        questions.append(Question("--key", f"Which columns name the entity, of {listed(left)}{known}?"))
     times = [n for n in left if n not in keys and (n in _named(choices) or looks_like_times(text.columns[n]))]
     known_at = choices.known_at
     if known_at is None and choices.known_after is None:
         said = [n for n in times if n != choices.event_time and feature_name(n) in _KNOWN_NAMES]
         known_at = said[0] if len(said) == 1 and len(times) > 1 else None
         if len(said) > 1:
-            questions.append(Question("--known-at", f"Which of {said} says when a row became known?"))
+            questions.append(Question("--known-at", f"Which of {listed(said)} says when a row became known?"))
     event = choices.event_time or _event_time([n for n in times if n != known_at])
     if event is None:
         among = [n for n in times if n != known_at] or left
-        questions.append(Question("--event-time", f"Which of {among} says when a row was true?"))
+        questions.append(Question("--event-time", f"Which of {listed(among)} says when a row was true?"))
     return _Roles(keys, event or "", known_at, tuple(questions))
 
 
@@ -178,9 +180,9 @@ class _Moments:
     def questions(self, roles: _Roles, choices: Choices) -> Iterator[Question]:
         """Ask what the file does not say about its times."""
         both = ((roles.event_time, self.event), (roles.known_at, self.known))
-        if names := [name for name, times in both if times and times.lacks_zone]:
+        if names := [name for name, times in both if name and times and times.lacks_zone]:
             yield Question(
-                "--zone", f"In which zone are the times of {names}, e.g. UTC or Europe/Berlin?", "UTC"
+                "--zone", f"In which zone are the times of {listed(names)}, e.g. UTC or Europe/Berlin?", "UTC"
             )
         if self.event.whole_days and self.known is None and choices.known_after is None:
             yield Question(
@@ -235,7 +237,7 @@ def _build(
         columns=columns,
         event_time=roles.event_time,
         known_at=roles.known_at,
-        known_after=None if roles.known_at else choices.known_after,
+        known_after=choices.known_after,
         remarks=(*remarks, *_respelt(columns)),
     )
 

@@ -8,7 +8,7 @@ that span lines.
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,16 @@ def name_lines(lines: pl.Series, marked: pl.Series) -> str:
     shown = ", ".join(str(line) for line in found[:MOST_LINES])
     more = f" and {len(found) - MOST_LINES} more" if len(found) > MOST_LINES else ""
     return f"line{'s' if len(found) > 1 else ''} {shown}{more}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name things as a sentence does.
+
+    >>> listed(["day", "told at", "spend"])
+    "'day', 'told at' and 'spend'"
+    """
+    *first, last = (f"'{name}'" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _decode(path: Path) -> str:

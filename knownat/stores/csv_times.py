@@ -20,6 +20,7 @@ _ISO = re.compile(
 _POLARS_ISO = (
     r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?([.,]\d+)?\s*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)?)?\s*$"
 )
+_CLOCK = ("%H", "%I", "%M", "%S", "%f", "%p", "%c", "%X")  # directives of a pattern that are finer than a day
 _WHOLE = re.compile(r"[+-]?\d+")
 _YEAR_1_US, _YEAR_9999_US = -62_135_596_800_000_000, 253_370_764_800_000_000
 
@@ -46,7 +47,7 @@ class TimeRules:
             return UTC if self.zone else None
         try:
             return ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ConfigError(
                 "--zone", [f"there is no time zone '{self.zone}'; e.g. Europe/Berlin"]
             ) from error
@@ -94,8 +95,13 @@ def read_times(column: pl.Series, lines: pl.Series, rules: TimeRules) -> Times:
         if reason != _NoZone.reason
     ]
     us = column.replace_strict(found, default=None, return_dtype=pl.Int64)
-    days = bool(column.drop_nulls().str.strip_chars().str.contains(r"^\d{4}-\d{2}-\d{2}$").all())
-    return Times(us, tuple(problems), _NoZone.reason in refused, days and rules.pattern is None)
+    return Times(us, tuple(problems), _NoZone.reason in refused, _are_days(column, rules))
+
+
+def _are_days(column: pl.Series, rules: TimeRules) -> bool:
+    if rules.pattern is not None:
+        return not any(clock in rules.pattern for clock in _CLOCK)
+    return bool(column.drop_nulls().str.strip_chars().str.contains(r"^\d{4}-\d{2}-\d{2}$").all())
 
 
 class _NoZone(ValueError):

@@ -71,7 +71,7 @@ def _cast(plain: pl.Series, kind: ValueType) -> pl.Series:
         return plain.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
     grammar = _WHOLE if kind == "int64" else _DECIMAL
     frame = pl.DataFrame({"text": plain}).select(
-        pl.when(pl.col("text").str.contains(grammar)).then(pl.col("text").str.strip_prefix("+"))
+        pl.when(pl.col("text").str.contains(grammar)).then(pl.col("text"))
     )
     return frame["text"].cast(_POLARS[kind], strict=False).alias(plain.name)
 

@@ -146,7 +146,7 @@ def publish_small(
     version: str = "1",
     *,
     damage: Callable[[bytes], bytes] = lambda model: model,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     score_error: float = 0.0,
     golden_rows: int = 60,
     opposite: bool = False,
@@ -166,5 +166,5 @@ def publish_small(
         (staged / "read_plan.json").write_text(plan.model_dump_json())
         pq.write_table(golden, staged / "golden.parquet")
         for name, text in {"transforms/load.py": SOURCE, **(files or {})}.items():
-            (staged / name).write_text(text)
+            (staged / name).write_bytes(text.encode() if isinstance(text, str) else text)
         return publish_release(staged, folder / "late_parcel" / version, manifest(version, **changes))

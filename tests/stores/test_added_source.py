@@ -85,6 +85,112 @@ def test_what_the_file_does_not_say_is_asked_all_at_once(content, options):
     assert [question.option for question in refused(content).questions] == options
 
 
+AT = "2024-01-01T00:00:00Z"
+KEYS = "'customer_id' and 'store'"
+
+
+@pytest.mark.parametrize(
+    ("content", "choices", "asked"),
+    [
+        ("who,n\n7,1\n", {"keys": ("who",)}, ["Which of 'who' and 'n' says when a row was true?"]),
+        (
+            f"customer_id,left,came,n\n7,{AT},{AT},1\n",
+            {},
+            ["Which of 'left' and 'came' says when a row was true?"],
+        ),
+        (f"customer_id,day,ts,n\n7,{AT},{AT},1\n", {}, ["Which of 'day' and 'ts' says when a row was true?"]),
+        (
+            f"customer_id,at,reported_at,created,n\n7,{AT},{AT},{AT},1\n",
+            {},
+            ["Which of 'reported_at' and 'created' says when a row became known?"],
+        ),
+        (
+            f"customer_id,at,reported_at,n\n7,{AT},2024-01-02 10:00,1\n",
+            {},
+            ["In which zone are the times of 'reported_at', e.g. UTC or Europe/Berlin?"],
+        ),
+        (
+            "customer_id,at,reported_at,n\n7,2024-01-02 09:00,2024-01-02 10:00,1\n",
+            {},
+            ["In which zone are the times of 'at' and 'reported_at', e.g. UTC or Europe/Berlin?"],
+        ),
+        (
+            f"customer_id,who,at,n\n7,8,{AT},1\n",
+            {"skipped": ("customer_id",)},
+            ["Which columns name the entity, of 'who', 'at' and 'n'; the repo's keys are " + KEYS + "?"],
+        ),
+    ],
+)
+def test_a_question_reads_as_a_sentence(content, choices, asked):
+    assert [question.text for question in refused(content, **choices).questions] == asked
+
+
+@pytest.mark.parametrize(
+    ("content", "choices", "event", "known", "features"),
+    [
+        # Where several are times, the one that is called so.
+        (f"customer_id,at,left,n\n7,{AT},{AT},1\n", {}, "at", None, ["left_epoch_us", "n"]),
+        # The only time of a row says when it was true, whatever it is called.
+        (f"customer_id,created_at,n\n7,{AT},1\n", {}, "created_at", None, ["n"]),
+        # What was said to be the event's time says nothing else.
+        (
+            f"customer_id,created_at,left,n\n7,{AT},{AT},1\n",
+            {"event_time": "created_at"},
+            "created_at",
+            None,
+            ["left_epoch_us", "n"],
+        ),
+        # Whoever says how long it took needs no column for it.
+        (
+            f"customer_id,at,reported_at,n\n7,{AT},{AT},1\n",
+            {"known_after": timedelta(hours=1)},
+            "at",
+            None,
+            ["reported_at_epoch_us", "n"],
+        ),
+    ],
+)
+def test_the_roles_of_several_times_are_told_apart(content, choices, event, known, features):
+    source = found(content, **choices)
+    assert (source.event_time, source.known_at, [*source.columns]) == (event, known, features)
+
+
+def test_a_key_may_look_like_a_time():
+    source = found(f"day,at,n\n2024-01-01,{AT},1\n", {"day": "string"})
+    assert (source.keys, source.event_time) == ({"day": "string"}, "at")
+
+
+def test_when_a_row_became_known_is_said_in_one_way():
+    content = f"customer_id,at,told,n\n7,{AT},{AT},1\n"
+    assert refused(content, known_at="told", known_after=timedelta(hours=1)).problems == (
+        "--known-at and --known-after both say when a row became known; leave one out",
+    )
+
+
+def test_a_number_too_large_for_a_key_of_numbers_is_a_key_of_text():
+    source = found(f"who,at,n\n9223372036854775808,{AT},1\n", keys=("who",))
+    assert source.keys == {"who": "string"}
+
+
+def test_what_is_no_time_is_named_where_a_time_is_needed():
+    content = f"customer_id,at,reported_at,left,n\n7,{AT},{AT},{AT},1\n8,soon,late,2024-02-30,1\n"
+    named = {"event_time": "at", "known_at": "reported_at", "times": IN_UTC}
+    assert [problem.split(" is no")[0] for problem in refused(content, **named).problems] == [
+        "column 'at', line 3: 'soon'",
+        "column 'reported_at', line 3: 'late'",
+        "column 'left', line 3: '2024-02-30'",
+    ]
+
+
+def test_a_feature_that_is_a_time_needs_a_zone_unless_it_is_text():
+    content = f"customer_id,at,left,n\n7,{AT},2024-01-01 10:00,1\n"
+    assert refused(content).problems == (
+        "column 'left' holds times without a zone; name it with --zone, e.g. --zone UTC",
+    )
+    assert found(content, times=IN_UTC).rows["left_epoch_us"].to_list() == [1_704_103_200_000_000]
+    assert found(content, types={"left": "string"}).rows["left"].to_list() == ["2024-01-01 10:00"]
+
+
 def test_an_option_may_name_what_cannot_be_recognised():
     source = found(
         "who,left,came,n\na,2024-01-01T00:00:00Z,2024-01-02T00:00:00Z,1\n", keys=("who",), event_time="came"
@@ -171,6 +277,28 @@ def test_two_columns_never_become_one_feature():
         problem == "column 'n_1' would be the feature 'n_1', as column 'n-1'; say --rename 'n_1'=another_name"
     )
     assert found(content, names={"n-1": "first"}).columns == {"first": "n-1", "n_1": "n_1"}
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "told"),
+    [
+        ("?", None, "would be the feature ''; say --rename '?'=a_plain_name"),
+        ("n", "9 lives", "would be the feature '9 lives'; say --rename 'n'=a_plain_name"),
+        ("n", "customer_id", "would be the feature 'customer_id', as a key or a time; say --rename"),
+        ("Event Timestamp", None, "would be the feature 'event_timestamp', as a key or a time; say --rename"),
+    ],
+)
+def test_a_name_that_no_feature_can_have_is_refused(column, name, told):
+    content = f"customer_id,at,{column}\n7,{AT},1\n"
+    (problem,) = refused(content, names={} if name is None else {column: name}).problems
+    assert problem.startswith(f"column '{column}' {told}")
+
+
+def test_of_several_contradictions_the_first_is_shown_and_the_rest_is_counted():
+    rows = "".join(f"{who},{AT},{n}\n" for who in (7, 8, 9) for n in (1, 2))
+    (problem,) = refused("customer_id,at,n\n" + rows).problems
+    assert problem.startswith("lines 2, 3 say different things of customer_id=7 at 2024-01-01T00:00:00+00:00")
+    assert "(and 2 more such pairs); add the key" in problem
 
 
 def test_a_file_of_keys_and_times_has_no_feature():

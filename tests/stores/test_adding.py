@@ -180,7 +180,9 @@ def test_questions_name_the_options_that_answer_them(tmp_path, repo):
     with pytest.raises(NeedsAnswers) as asked:
         add_source(repo, request(tmp_path, content, owner=""), register=register)
     assert [question.option for question in asked.value.questions] == ["--key", "--owner"]
-    assert asked.value.problems[0].endswith("the repo's keys are ['customer_id', 'region_code']? Say --key.")
+    assert asked.value.problems[0].endswith(
+        "of 'who', 'at' and 'n'; the repo's keys are 'customer_id' and 'region_code'? Say --key."
+    )
 
 
 def test_a_name_is_taken_once(tmp_path, repo):

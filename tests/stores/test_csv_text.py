@@ -30,6 +30,16 @@ def test_a_semicolon_file_may_hold_commas_in_its_numbers(tmp_path):
     assert columns(path)[0] == {"id": ["1", "2"], "amount": ["1,50", "2,25"]}
 
 
+def test_a_blank_line_speaks_for_no_separator(tmp_path):
+    path = write(tmp_path, "id;amount, net, in EUR\n1;2\n\n3;4\n")
+    assert columns(path) == ({"id": ["1", "3"], "amount, net, in EUR": ["2", "4"]}, [2, 4])
+
+
+def test_a_long_text_is_a_field_like_any_other(tmp_path):
+    path = write(tmp_path, f"id,note\n1,{'x' * 200_000}\n")
+    assert len(columns(path)[0]["note"][0]) == 200_000
+
+
 def test_two_separators_that_fit_alike_have_to_be_told_apart(tmp_path):
     path = write(tmp_path, "id;amount,eur\n1;1,50\n2;2,25\n")
     with pytest.raises(ConfigError, match=r"can be read with each of \[',', ';'\].*say --separator"):
@@ -63,8 +73,8 @@ UNREADABLE = {
     ],
     'id,note\n1,"x\ny"\n2\n': ["line 4 has 1 fields, the header has 2"],
     "id,note\n1,x\0y\n": ["line 2 holds a NUL byte"],
-    "id,,note,id\n1,2,3,4\n": [
-        "columns [2] have no name in the header",
+    " id ,,note,,id\n1,2,3,4,5\n": [
+        "columns [2, 4] have no name in the header",
         "columns ['id'] stand in the header more than once",
     ],
     b"id,note\n1,caf\xe9\n": [
@@ -96,11 +106,14 @@ def test_one_column_is_no_table_of_features(tmp_path):
 
 
 def test_very_many_bad_rows_are_counted(tmp_path):
-    rows = "".join(f"{n}\n" for n in range(100))
-    with pytest.raises(ConfigError) as refused:
-        read_csv_text(write(tmp_path, "id,note\n1,x\n" + rows), separator=",")
-    assert len(refused.value.problems) == 21
-    assert refused.value.problems[-1] == "and 80 more lines like these"
+    def problems(count):
+        rows = "".join(f"{n}\n" for n in range(count))
+        with pytest.raises(ConfigError) as refused:
+            read_csv_text(write(tmp_path, "id,note\n1,x\n" + rows), separator=",")
+        return refused.value.problems
+
+    assert (len(problems(100)), problems(100)[-1]) == (21, "and 80 more lines like these")
+    assert (len(problems(20)), problems(20)[-1]) == (20, "line 22 has 1 fields, the header has 2")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

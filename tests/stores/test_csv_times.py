@@ -23,6 +23,7 @@ def read(*values: str | None, **rules: str):
         ("2024-03-01 10:00:00.000001+01:00", 1_709_283_600_000_001),
         ("2024-03-01T09:00:00,5 UTC", 1_709_283_600_500_000),
         ("2024-03-01T09:00Z", 1_709_283_600_000_000),
+        (" 2024-03-01T09:00:00z ", 1_709_283_600_000_000),
         ("2024-03-01T03:00:00.123456000-0600", 1_709_283_600_123_456),
     ],
 )
@@ -74,17 +75,35 @@ def test_other_spellings_have_to_be_said():
     assert read("1700000000", "x", epoch="s").problems == (
         "column 't', line 3: 'x' is no whole number of s since 1970",
     )
-    assert "too far away" in read("1700000000123", epoch="s").problems[0]
+    for far in ("1700000000123", "-1700000000123"):
+        assert "too far away" in read(far, epoch="s").problems[0]
+    assert read("2024-02-01", pattern="%d.%m.%Y", zone="UTC").problems == (
+        "column 't', line 2: '2024-02-01' does not fit --time-format '%d.%m.%Y'",
+    )
 
 
-def test_a_zone_that_is_not_there_is_refused():
-    with pytest.raises(ConfigError, match="there is no time zone 'Mars/Olympus'"):
-        read("2024-01-01", zone="Mars/Olympus")
+def test_that_a_zone_is_missing_is_asked_once_and_is_no_problem_of_a_line():
+    found = read("2024-03-01 09:00:00", "soon")
+    assert (found.lacks_zone, len(found.problems)) == (True, 1)
+    assert "'soon' is no ISO 8601 time" in found.problems[0]
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../etc", "CET+1"])
+def test_a_zone_that_is_not_there_is_refused(zone):
+    with pytest.raises(ConfigError, match="there is no time zone"):
+        read("2024-01-01", zone=zone)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "utc", "Z"])
+def test_utc_has_three_names(zone):
+    assert read("2024-03-01 09:00", zone=zone).us.to_list() == [1_709_283_600_000_000]
 
 
 def test_days_are_told_from_instants():
     assert read("2024-01-01", "2024-01-02", zone="UTC").whole_days
     assert not read("2024-01-01", "2024-01-02 10:00", zone="UTC").whole_days
+    assert read("1.2.2024", zone="UTC", pattern="%d.%m.%Y").whole_days
+    assert not read("1.2.2024 9", zone="UTC", pattern="%d.%m.%Y %H").whole_days
     assert looks_like_times(pl.Series(["2024-01-01", None]))
     assert not looks_like_times(pl.Series(["2024-01-01", "1"]))
     assert not looks_like_times(pl.Series([None], dtype=pl.String))

@@ -19,7 +19,7 @@ def typed(*values: str | None, **options):
     [
         (["1", "-2", "+3", None, " 4 "], "int64", [1, -2, 3, None, 4]),
         (["9007199254740993", "9223372036854775807"], "int64", [2**53 + 1, 2**63 - 1]),
-        (["1", "2.5", "-.5", "1e-3", "7."], "float64", [1.0, 2.5, -0.5, 0.001, 7.0]),
+        (["1", "2.5", "-.5", "1e-3", "7.", "+.5"], "float64", [1.0, 2.5, -0.5, 0.001, 7.0, 0.5]),
         (["true", "FALSE", None], "bool", [True, False, None]),
         (["007", "012"], "string", ["007", "012"]),  # a leading zero belongs to a code
         (["A1", "12", "B7", " c "], "string", ["A1", "12", "B7", " c "]),
@@ -43,12 +43,8 @@ def test_a_whole_number_that_a_double_would_change_is_refused():
     assert typed("0.5", "9007199254740993", "9007199254740992")[2] == [
         f"column 'c', line 3: '9007199254740993' {advice}"
     ]
-    assert typed("0.5", "1e999")[2] == [
-        (
-            "column 'c', line 3: '1e999' does not fit a decimal column exactly; keep the column as text with "
-            "--type c=string"
-        )
-    ]
+    for beyond in ("1e999", "9" * 400):
+        assert typed("0.5", beyond)[2] == [f"column 'c', line 3: '{beyond}' {advice}"]
 
 
 def test_numbers_among_which_a_few_are_none_are_asked_about():
@@ -58,7 +54,9 @@ def test_numbers_among_which_a_few_are_none_are_asked_about():
             "missing value, or --type c=string if the column is text"
         )
     ]
-    assert typed("1", "2", "007")[2][0].startswith("column 'c' holds numbers, but line 4 holds '007'")
+    assert typed("1", None, "007")[2][0].startswith("column 'c' holds numbers, but line 4 holds '007'")
+    odd = typed(*"1234567", *"abcdef")[2][0]
+    assert "lines 9, 10, 11, 12, 13 and 1 more hold 'a', 'b', 'c', 'd', 'e', ...; say" in odd
 
 
 def test_a_comma_in_a_number_is_a_point_only_if_somebody_says_so():
@@ -68,11 +66,18 @@ def test_a_comma_in_a_number_is_a_point_only_if_somebody_says_so():
             "for a decimal point"
         )
     ]
+    assert typed("1,5", "2", "n/a")[2][0].startswith(
+        "column 'c' holds numbers, but lines 2, 4 hold '1,5', 'n/a'"
+    )
     assert typed("1,5", "2", None, "3,25", decimal=",") == ("float64", [1.5, 2.0, None, 3.25], [])
 
 
 def test_a_wanted_type_is_held_to():
     assert typed("1", "x", "2.5", wanted="int64")[2] == ["column 'c', lines 3, 4: 'x', '2.5' is no int64"]
+    for text in ("007", "1_0"):
+        assert typed("1", text, wanted="int64")[2] == [f"column 'c', line 3: '{text}' is no int64"]
+    for text in ("inf", "nan", "1_0"):
+        assert typed("1", text, wanted="float64")[2] == [f"column 'c', line 3: '{text}' is no float64"]
     assert typed("1", "0", wanted="bool")[2] == ["column 'c', lines 2, 3: '1', '0' is no bool"]
     assert typed("1", "2", wanted="float64") == ("float64", [1.0, 2.0], [])
 
