@@ -331,6 +331,7 @@ def test_an_unknown_path_and_method_are_answered_alike(service):
     for answer in (service.ask("GET", "/nothing"), service.ask("GET", "/v1/labels"), longer):
         ErrorAnswer.model_validate(answer.json())
         assert answer.status_code in {404, 405}
+    assert service.ask("GET", "/v1/models/basket/predict").status_code == 405
 
 
 def test_the_description_covers_what_is_answered(service):

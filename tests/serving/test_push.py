@@ -160,6 +160,9 @@ def test_a_correction_known_later_wins(scorer):
 
     assert corrected == {"stored": 1, "not_newer": 0}
     assert scorer.served()[0] != before
+    scorer.push(row(value=0.9))
+    counted = 'knownat_push_rows_total{became="%s",source="fresh_orders"}'
+    assert scorer.counts() == {counted % "not_newer": 1.0, counted % "stored": 2.0}
 
 
 @pytest.mark.parametrize("when", ["event_timestamp", "created_timestamp"])
@@ -309,19 +312,45 @@ def test_a_push_is_shed_as_a_prediction_is(scorer):
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
 
 
-def test_a_store_without_room_is_told_and_the_scorer_serves_on(scorer, monkeypatch):
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [(StoreFull("canary"), "it has no room"), (RuntimeError("canary"), "it did not answer in time")],
+    ids=["no room", "without a name"],
+)
+def test_a_store_that_takes_no_rows_is_told_and_the_scorer_serves_on(scorer, monkeypatch, failure, why):
     before = scorer.served()
 
-    def full(*_):
-        raise StoreFull("no room")
+    def fail(*_):
+        raise failure
 
-    monkeypatch.setattr("knownat.stores.lmdb_rows.LmdbRows.write", full)
+    monkeypatch.setattr("knownat.stores.lmdb_rows.LmdbRows.write", fail)
     answer = scorer.push(row())
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    assert "it has no room" in answer.json()["error"]["message"]
+    assert f"could not take the rows: {why}." in answer.json()["error"]["message"]
+    assert "canary" not in answer.text
     assert scorer.served() == before
+
+
+def test_where_no_packed_rows_are_kept_none_are_taken(scorer):
+    scorer.pushes.open_store = lambda: None
+
+    answer = scorer.push(row())
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert "keeps no packed rows" in answer.json()["error"]["message"]
+
+
+def test_where_nothing_was_ever_declared_nothing_can_be_pushed(scorer, tmp_path):
+    scorer.pushes.path = tmp_path / "nowhere.json"
+
+    answer = scorer.push(row())
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        404,
+        "No such push source; there are []. `knownat apply` lists a repo's push sources.",
+    )
 
 
 def test_what_may_be_pushed_is_taken_up_when_it_changes_and_kept_when_it_breaks(made, scorer):

@@ -20,6 +20,7 @@ from serving import retention
 from serving.prediction_log import LogBook, RowLog
 from serving.retention import AUDIT, apply_retention, as_told, plan_retention
 from serving.sealing import seal_orphans
+from tests.scoring.small_release import make_spec, publish_small
 
 PLAN = ReadPlan(project="shop", feature_service="basket", views=(), output_columns=())
 SCHEMA = prediction_schema(PLAN)
@@ -192,6 +193,29 @@ def test_rows_whose_labels_may_still_come_are_told(logs):
     assert logs.plan(0).unlabelled == {"basket": 1}
 
 
+def test_a_label_is_waited_for_as_long_as_a_release_says(logs):
+    logs.segment("late_parcel", [10, 5])
+    publish_small(logs.workspace.releases, spec=make_spec(monitoring={"label_wait_hours": 24 * 7}))
+
+    assert logs.plan(2).unlabelled == {"late_parcel": 1}
+    assert logs.plan(8).unlabelled == {}
+
+
+def test_a_journal_that_is_sealed_while_a_plan_is_made_is_left_to_the_next_run(logs, monkeypatch):
+    log = logs.journal("basket", [400, 5])
+    log.rotate()
+    read_journal = retention.read_journal
+
+    def sealed_meanwhile(path):
+        seal_orphans(log.folder)
+        return read_journal(path)
+
+    monkeypatch.setattr(retention, "read_journal", sealed_meanwhile)
+
+    assert logs.plan(365).kept_rows == 0
+    assert logs.plan(365).prediction_rows == 1
+
+
 def test_what_went_is_on_record(logs):
     logs.segment("basket", [400, 5])
     logs.prune(365)
@@ -257,6 +281,7 @@ def test_values_are_taken_though_their_rows_went_before(run_knownat, logs):
 
 def test_an_unknown_model_and_a_damaged_segment_are_named(logs):
     logs.segment("basket", [400])
+    logs.labels(("basket", 3))
     with pytest.raises(LogError, match=r"no log of 'churn'; there are \['basket'\]"):
         logs.plan(365, "churn")
     (segment,) = (logs.root / "basket" / "1").glob("segment-*")
