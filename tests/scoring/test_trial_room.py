@@ -1,9 +1,17 @@
 """Releases tried in forked processes: what is broken takes down nothing but its trial."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
+import pytest
+
+from knownat.errors import ReleaseError
+from knownat.scoring.trial import LIMITS
+from knownat.scoring.trial_room import TrialRoom
 from tests.scoring.small_release import publish_small
 from tests.scoring.test_scorer import DAMAGES, ENDLESS
 
@@ -94,3 +102,31 @@ def test_a_release_that_sleeps_is_stopped(tmp_path):
     (slept,) = tried("--wall", sleeping)
 
     assert slept == f"{sleeping}: the trial load was stopped after 1 s. Restore the release."
+
+
+def test_who_tries_while_another_does_is_not_told_what_became_of_the_others():
+    ours, room_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    room, told = TrialRoom(0, ours, LIMITS), {}
+
+    def try_load(name):
+        with pytest.raises(ReleaseError) as refused:
+            room.try_load(Path(name), None)
+        told[name] = str(refused.value)
+
+    first, second = (threading.Thread(target=try_load, args=(name,)) for name in ("one", "two"))
+    with ours, room_side:
+        first.start()
+        asked = [json.loads(room_side.recv(1_000))["path"]]
+        second.start()
+        room_side.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            room_side.recv(1_000)
+        room_side.settimeout(60)
+        room_side.send(b'{"problem": "broken"}')
+        asked.append(json.loads(room_side.recv(1_000))["path"])
+        room_side.send(b'{"problem": "damaged"}')
+        first.join()
+        second.join()
+
+    assert asked == ["one", "two"]
+    assert told == {"one": "one: broken", "two": "two: damaged"}
