@@ -13,6 +13,7 @@ from knownat.contract.read_plan import (
     ReadResult,
     Status,
 )
+from knownat.errors import LogError
 from knownat.stores.packed_read import OneRow
 from serving.log_rows import Answered, Asked, LogRows
 
@@ -70,6 +71,15 @@ def test_one_rows_integers_and_truths_are_plain(count, dear, wanted, truth):
 
     assert found == (wanted, truth)
     assert types(found) == types((wanted, truth))
+
+
+def test_without_a_secret_no_key_that_is_to_be_hidden_is_laid_out():
+    rows = LogRows("basket", "1", PLAN, pseudonymous=("sku",))
+    row = OneRow([1.0], [5], [6], [Status.PRESENT])
+
+    with pytest.raises(LogError, match="there is no secret to hash them with") as refused:
+        rows.one(ASKED, ("basket.1", False, 0.5), keys=["canary"], inputs=[], row=row, made=[1, True])
+    assert "canary" not in str(refused.value)
 
 
 def test_many_rows_integers_and_truths_are_plain():
