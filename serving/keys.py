@@ -79,12 +79,6 @@ def hash_of(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def key_id(text: str) -> str:
-    """Return the id that a key's text claims; whether it is that key is another question."""
-    prefix, _, rest = text.partition("_")
-    return rest.partition("_")[0] if prefix == _PREFIX else ""
-
-
 def read_keys(path: Path) -> KeyRing:
     """Read the keys; an absent file means that there are none.
 
@@ -100,7 +94,7 @@ def read_keys(path: Path) -> KeyRing:
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
     except ValidationError as error:
-        places = sorted({".".join(map(str, found["loc"])) for found in error.errors(include_input=False)})
+        places = sorted({".".join(map(str, found["loc"])) for found in error.errors()})
         raise ConfigError(
             path, [f"{place or 'the file'} is not as it was written" for place in places]
         ) from None

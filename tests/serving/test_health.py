@@ -2,10 +2,12 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from knownat.errors import ReleaseError
+from serving import health
 from serving.models import ServedModels
 from tests.serving.fakes import ROW, deploy
 
@@ -51,10 +53,24 @@ def test_a_view_that_cannot_be_read_is_not_ready(service):
     assert ready(service)[0] == 503
 
 
+def test_a_store_is_asked_once_a_second_whoever_asks(service, monkeypatch):
+    seconds = [100.0]
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    statuses = [ready(service)[0]]
+    service.reader.failure = OSError(errno.ECONNREFUSED, "refused")
+    for seconds[0] in (100.0, 100.999, 101.0):
+        statuses.append(ready(service)[0])
+
+    assert statuses == [200, 200, 200, 503]
+
+
 def test_a_draining_scorer_is_not_ready_but_answers(service):
     service.drain.begun = True
 
-    assert ready(service)[0] == 503
+    status, told = ready(service)
+
+    # The store is not asked: the answer is known, and must not wait behind the last reads.
+    assert (status, told["draining"], told["store"]) == (503, True, {})
     assert service.predict().status_code == 200
 
 
