@@ -70,3 +70,15 @@ def test_a_secret_that_is_none_is_refused_and_not_repeated(tmp_path, text, mode,
 def test_a_secret_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_pseudonyms(tmp_path / "secret")
+
+
+def test_those_of_another_secret_are_strangers_and_those_one_knows_are_found():
+    ours, theirs = Pseudonyms(b"3d8f" * 8), Pseudonyms(b"9ab0" * 8)
+    logged = [ours.of("customer", 7), None, theirs.of("customer", 7), theirs.of("customer", 8)]
+
+    assert (ours.strangers(logged), theirs.strangers(logged)) == (2, 1)
+    assert ours.known("customer", [None, 7, 8]) == {logged[0]: 7, ours.of("customer", 8): 8}
+
+
+def test_half_a_surrogate_pair_is_an_entity_like_any_other():
+    assert Pseudonyms(b"3d8f" * 8).made(Pseudonyms(b"3d8f" * 8).of("customer", "\ud800"))

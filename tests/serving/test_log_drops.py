@@ -158,6 +158,19 @@ def test_a_segment_that_one_listing_misses_is_seen_by_the_next(log, monkeypatch)
     assert missed == ["segment-*.parquet"]
 
 
+def test_a_segment_that_goes_while_a_reader_is_at_another_is_left_out(log):
+    for number in range(2):
+        log.append_one(row_of(SCHEMA, number))
+        log.rotate()
+    segments = [seal_journal(path) for path in log.finished]
+
+    parts = read_parts(log.folder)
+    first = next(parts)
+    segments[1].unlink()
+
+    assert [part.path for part in (first, *parts)] == [segments[0]]
+
+
 def test_a_journal_that_could_not_be_sealed_is_sealed_in_the_next_round(tmp_path):
     book = LogBook(tmp_path)
     log = book.predictions("basket", "1", SCHEMA)
