@@ -119,6 +119,7 @@ def test_a_second_signal_cuts_the_wait_short_and_the_end_is_still_zero(tmp_path)
         code = process.wait(timeout=60)
 
     assert (answer.status_code, code) == (200, 0)
+    assert "server" not in answer.headers
 
 
 def test_a_full_disk_loses_rows_by_name_and_no_answer(tmp_path):

@@ -16,6 +16,19 @@ def test_an_error_without_a_name_tells_operators_nothing_of_itself(service, monk
     assert (answer.status_code, answer.json()) == (500, {"error": INTERNAL})
 
 
+def test_an_error_without_a_name_tells_callers_nothing_of_itself(service, monkeypatch):
+    monkeypatch.setattr(service.models, "current", None)
+
+    answer = service.ask("GET", "/health/ready")
+
+    assert (answer.status_code, answer.json()) == (500, {"error": INTERNAL})
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/metrics"])
+def test_callers_find_no_page_that_loads_scripts_from_elsewhere_and_no_metrics(service, path):
+    assert service.ask("GET", path).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
 def test_operators_and_balancers_may_look_there(service, path):
     assert service.ask_admin("GET", path).status_code == 200

@@ -11,7 +11,9 @@ from datetime import timedelta
 import pytest
 
 from knownat.clock import from_us
+from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
+from serving.commands import find_keys
 from serving.keys import KeyRing, Scope, add_key, read_keys, revoke_key
 from tests.serving.fakes import NOW_US
 
@@ -67,6 +69,16 @@ def test_keys_made_at_once_are_all_kept(tmp_path):
 
     assert {key.name for key in read_keys(path).keys} == {f"team {n}" for n in range(8)}
     assert sorted(p.name for p in tmp_path.iterdir()) == [".keys.json.lock", "keys.json"]
+
+
+def test_keys_that_were_named_and_are_not_there_are_not_taken_for_none(tmp_path):
+    workspace, named = Workspace.at(tmp_path / "repo"), tmp_path / "mistyped.json"
+
+    with pytest.raises(ConfigError, match=r"mistyped\.json:\n- there are no keys; make one"):
+        find_keys(workspace, named)
+    assert find_keys(workspace, None) is None
+    add_key(workspace.home / "keys.json", "checkout", PREDICT, now_us=NOW_US, days=None)
+    assert find_keys(workspace, None) == (workspace.home / "keys.json").resolve()
 
 
 def test_no_file_is_no_keys(tmp_path):

@@ -17,9 +17,13 @@ import pytest
 from knownat.clock import FileClock
 from knownat.contract.log_reader import read_predictions
 from knownat.contract.release import HOLDOUT, publish_release, stage_release
+from serving.candidates import CandidateModels
+from serving.features import open_feature_store
 from serving.forms import make_form
 from serving.keys import Scope, add_key
+from serving.loading import ReleaseLoader
 from serving.openapi import FormAnswer
+from serving.prediction_log import LogBook
 from serving.preview_page import PreviewPage
 from tests.scoring.small_release import PLAN, golden_table, make_spec, manifest, model_text
 from tests.serving.parcels import ALWAYS, MODEL, NOW_US, asking, make_parcels
@@ -164,6 +168,18 @@ def test_a_release_that_nobody_promoted_is_shown_as_a_candidate(parcels):
     assert (told["version"], told["role"], told["production"]) == ("2", "candidate", False)
     log = read_predictions(parcels.workspace.predictions, MODEL, **ALWAYS)
     assert log.select(["version", "role"]).to_pylist() == [{"version": "2", "role": "pinned"}] * 2
+
+
+def test_a_candidate_stays_whatever_is_deployed_meanwhile(parcels, tmp_path):
+    book = LogBook(tmp_path)
+    opened = open_feature_store(parcels.workspace.repo)
+    loader = ReleaseLoader(parcels.workspace.releases, opened, book, trial=lambda path, digest: None)
+    models = CandidateModels(parcels.workspace.releases, loader, MODEL, "1")
+    before = models.current
+
+    assert models.refresh() is False
+    book.close()
+    assert (models.current, models.problems, models.missing) == (before, {}, frozenset())
 
 
 def test_a_preview_of_nothing_says_what_is_wrong(parcels, run_knownat):
