@@ -1,6 +1,7 @@
 """The compiled decoder takes nothing that the strict reading refuses, and gives the same."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from knownat.contract.read_plan import PlanFeature, ReadPlan
 from serving.bodies import parse_json
 from serving.decoding import Decoder, OneQuestion
 from serving.errors import BadRequest
-from serving.questions import Question, read_question
+from serving.questions import Question, read_input, read_question
 from tests.serving.fakes import INPUTS, KEYS, PLAN
 from tests.serving.test_predict import MALFORMED, REFUSED
 from tests.soak import scale
@@ -105,6 +106,12 @@ def test_an_integer_is_taken_up_to_the_bounds_of_its_type(dtype, lowest, highest
         assert f"inputs.quantity: must be an integer of {dtype[3:]} bits" in taken(number)[0]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_number_that_is_none_is_refused_wherever_it_came_from(dtype):
+    for number in (math.inf, -math.inf, math.nan):
+        assert read_input(dtype, number)[1] == "must be a finite number"
+
+
 def test_no_more_is_told_than_a_person_reads():
     odd = {f"{number}{'x' * 100}": 1 for number in range(7)}
     rows = [{"keys": {}, "inputs": {}}] * 30
@@ -126,7 +133,7 @@ def test_one_row_is_one_question_in_either_shape():
     row = {"keys": KEYS, "inputs": {**INPUTS, "discount": 1}}
     wanted = OneQuestion("new", {"customer_id": 1, "sku": "A-1"}, [3, 1.0, "web", False])
 
-    for body in (row, {"rows": [row]}):
+    for body in (row, {"rows": [row]}, {**row, "request_id": None}):
         found = decoder.decode(json.dumps(body).encode())
         assert repr(found) == repr(wanted)
 
