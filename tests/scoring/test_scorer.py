@@ -157,7 +157,7 @@ def test_a_trial_leaves_no_core_file_where_it_aborts(tmp_path):
 
 def test_a_trial_that_outgrows_its_memory_is_refused(tmp_path):
     # Asked for and never touched, it takes no memory where nothing limits it.
-    files = {"transforms/load.py": with_lines(SOURCE, "    bytes(5 << 30)\n")}
+    files = {"transforms/load.py": with_lines(SOURCE, "    bytes(9 << 30)\n")}
     release = publish_small(tmp_path, files=files)
-    with pytest.raises(ReleaseError, match=rf"{release.path}: the trial load needs more than 4096 MiB\."):
-        trial_load(release.path, release.digest, limits=TrialLimits(memory_bytes=4 << 30))
+    with pytest.raises(ReleaseError, match=rf"{release.path}: the trial load needs more than 8192 MiB\."):
+        trial_load(release.path, release.digest)
