@@ -1,5 +1,8 @@
 """What operators ask on a port of their own: told by name, and nothing of what went wrong inside."""
 
+import asyncio
+
+import httpx
 import pytest
 
 INTERNAL = {"code": "internal", "message": "The scorer failed; its log says why.", "details": []}
@@ -22,6 +25,27 @@ def test_an_error_without_a_name_tells_callers_nothing_of_itself(service, monkey
     answer = service.ask("GET", "/health/ready")
 
     assert (answer.status_code, answer.json()) == (500, {"error": INTERNAL})
+
+
+def test_a_refusal_is_no_failure_of_the_scorer(service):
+    async def go():
+        # Whatever the app raises after its answer would be raised here.
+        transport = httpx.ASGITransport(app=service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://scorer") as client:
+            return await client.post("/v1/labels", json={})
+
+    assert asyncio.run(go()).status_code == 422
+
+
+def test_a_parameter_that_does_not_fit_its_route_is_refused_and_not_repeated(service):
+    @service.app.get("/counted/{number}")
+    async def counted(number: int) -> int:
+        return number
+
+    answer = service.ask("GET", "/counted/canary-secret")
+
+    assert (answer.status_code, answer.json()["error"]["details"]) == (422, [])
+    assert "canary" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/metrics"])

@@ -139,6 +139,8 @@ def test_another_value_is_refused(asked, query):
     answer = asked.predict(query=query)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request")
+    told = asked.app._explain.app.door.metrics.exposition()
+    assert b'knownat_requests_total{model="",route="explain",status="422"} 1.0' in told
 
 
 def test_more_rows_than_can_be_explained_are_refused(asked):

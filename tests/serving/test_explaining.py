@@ -38,6 +38,7 @@ def test_an_explanation_that_comes_too_late_is_told_and_not_logged(asked, monkey
     lane._pool.shutdown(wait=True)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "deadline_exceeded")
+    assert answer.json()["error"]["message"] == f"'{MODEL}' could not be explained in time. Ask again."
     assert logged(asked) == 0
 
 
@@ -52,6 +53,24 @@ def test_an_explanation_that_fails_without_a_name_is_told_and_repeats_nothing(as
     assert answer.status_code == 500
     assert answer.json()["error"]["message"] == f"'{MODEL}' 1 could not score: RuntimeError."
     assert logged(asked) == 0
+
+
+WITH_NUMPY = """
+def load(inputs):
+    import numpy as np
+
+    pairs = zip(inputs["weight_kg"], inputs["parcels_count_1d"], strict=True)
+    return {"kg_per_parcel": np.array([kg / n if n else np.nan for kg, n in pairs])}
+"""
+
+
+def test_what_an_on_demand_view_makes_with_numpy_is_explained_as_a_plain_number(tmp_path):
+    with asking(make_parcels(tmp_path, files={"transforms/load.py": WITH_NUMPY})) as asked:
+        answer = asked.predict(depot=1, weight=7.0, query="?explain=true")
+
+    (told,) = answer.json()["predictions"]
+    fed = {one["feature"]: one["value"] for one in told["explanation"]["contributions"]}
+    assert fed["load__kg_per_parcel"] == 7.0 / 40
 
 
 def test_an_explained_answer_is_counted_as_one(asked):

@@ -1,5 +1,6 @@
 """Health and metrics tell the truth about models, store, log and draining."""
 
+import asyncio
 import errno
 import os
 from types import SimpleNamespace
@@ -120,6 +121,23 @@ def test_metrics_count_what_was_asked_and_answered(service):
     assert metric(service, 'knownat_log_accepted_total{log="basket/1"}') == 2
     assert metric(service, 'knownat_log_written_total{log="basket/1"}') == 2
     assert metric(service, 'knownat_model_served{model="basket",version="1"}') == 1
+
+
+def test_a_client_that_goes_away_is_counted_and_told_nothing(service):
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    path = "/v1/models/basket/predict"
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+    asyncio.run(service.app(scope, receive, send))
+
+    assert sent == []
+    assert metric(service, 'knownat_requests_total{model="basket",route="predict",status="499"}') == 1
 
 
 def test_a_new_deployment_is_taken_up(service):

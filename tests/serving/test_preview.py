@@ -25,7 +25,14 @@ from serving.loading import ReleaseLoader
 from serving.openapi import FormAnswer
 from serving.prediction_log import LogBook
 from serving.preview_page import PreviewPage
-from tests.scoring.small_release import PLAN, golden_table, make_spec, manifest, model_text
+from tests.scoring.small_release import (
+    PLAN,
+    golden_table,
+    make_spec,
+    manifest,
+    model_text,
+    publish_small,
+)
 from tests.serving.parcels import ALWAYS, MODEL, NOW_US, asking, make_parcels
 
 MODEL_PATH = f"/v1/models/{MODEL}"
@@ -81,18 +88,41 @@ def test_every_version_but_the_champion_is_a_candidate(parcels):
     assert [one["production"] for one in told] == [True, False, False, False]
 
 
-@pytest.mark.parametrize("hidden", [(), ("depot_id",)], ids=["shown", "pseudonymous"])
-def test_examples_are_questions_of_the_hold_out_with_their_entities(tmp_path, hidden):
-    asked = {"depot_id": [2**62 + n for n in range(20)], "weight_kg": [0.1 * n for n in range(20)]}
-    spec = make_spec(serving={"pseudonymous_keys": hidden})
-    with stage_release(tmp_path / MODEL / "1") as staged:
+def examples_of(folder, asked, **serving):
+    """The examples of a release whose hold-out asked so."""
+    with stage_release(folder / MODEL / "1") as staged:
         (staged / "model.txt").write_bytes(model_text())
         (staged / "read_plan.json").write_text(PLAN.model_dump_json())
         pq.write_table(golden_table(), staged / "golden.parquet")
         pq.write_table(pa.table(asked), staged / HOLDOUT)
-        release = publish_release(staged, tmp_path / MODEL / "1", manifest(spec=spec))
+        described = manifest(spec=make_spec(serving=serving))
+        return make_form(publish_release(staged, folder / MODEL / "1", described)).examples
 
-    examples = make_form(release).examples
+
+def test_where_the_hold_out_has_other_columns_examples_are_golden_rows_without_entities(tmp_path):
+    examples = examples_of(tmp_path, {"weight_kg": [90.0] * 20})
+
+    assert [one.keys for one in examples] == [{"depot_id": None}] * 8
+    assert examples[1].inputs == {"weight_kg": "7.0"}
+
+
+def test_another_release_in_the_place_of_the_one_that_serves_has_no_form(parcels, tmp_path):
+    other = publish_small(tmp_path / "other", "1", opposite=True)
+    with asking(parcels) as asked:
+        parcels.releases["1"].path.rename(tmp_path / "away")
+        other.path.rename(parcels.releases["1"].path)
+
+        told = asked.get(f"{MODEL_PATH}/form")
+
+    assert (told.status_code, told.json()["error"]["code"]) == (500, "scoring_failed")
+    assert told.json()["error"]["message"] == f"The release of '{MODEL}' 1 cannot be read."
+
+
+@pytest.mark.parametrize("hidden", [(), ("depot_id",)], ids=["shown", "pseudonymous"])
+def test_examples_are_questions_of_the_hold_out_with_their_entities(tmp_path, hidden):
+    asked = {"depot_id": [2**62 + n for n in range(20)], "weight_kg": [0.1 * n for n in range(20)]}
+
+    examples = examples_of(tmp_path, asked, pseudonymous_keys=hidden)
 
     depots = [str(2**62 + n) for n in range(0, 16, 2)]
     assert [one.keys.get("depot_id") for one in examples] == ([None] * 8 if hidden else depots)

@@ -280,7 +280,9 @@ def test_an_unknown_source_is_404_and_no_label_of_a_metric(scorer):
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert "['fresh_orders']" in answer.json()["error"]["message"]
-    assert "nobody" not in ask(scorer.admin, "GET", "/metrics").text
+    told = ask(scorer.admin, "GET", "/metrics").text
+    assert "nobody" not in told
+    assert 'knownat_requests_total{model="",route="push",status="404"} 1.0' in told
 
 
 def test_a_push_needs_a_key_of_its_own_scope(made, tmp_path):
