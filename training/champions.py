@@ -20,7 +20,7 @@ def champion_at(history: Sequence[Line], model: str, when: datetime) -> Deployed
             break
         if line["role"] == Role.CHAMPION:
             found = _deployed(line)
-        elif line["role"] == "retired" and line["version"] is None:
+        elif _retires_the_model(line):
             found = None
     return found
 
@@ -31,19 +31,28 @@ def earlier_champion(history: Sequence[Line], model: str) -> Deployed:
     Raises
     ------
     ReleaseError
-        If there is none.
+        If there is none, or the model was taken out of service.
     """
     line_of_champions: list[Deployed] = []
+    serves = True
     for line in _of(history, model):
         if line["role"] != Role.CHAMPION:
+            serves = serves and not _retires_the_model(line)
             continue
+        serves = True
         if line.get("rollback"):
             line_of_champions.pop()
         elif not line_of_champions or line_of_champions[-1].version != line["version"]:
             line_of_champions.append(_deployed(line))
+    if not serves:
+        raise ReleaseError(f"'{model}' was taken out of service. Promote a version by its name.")
     if len(line_of_champions) < 2:
         raise ReleaseError(f"No champion of '{model}' came before this one. Promote a version by its name.")
     return line_of_champions[-2]
+
+
+def _retires_the_model(line: Line) -> bool:
+    return line["role"] == "retired" and line["version"] is None
 
 
 def _of(history: Sequence[Line], model: str) -> Iterator[Line]:

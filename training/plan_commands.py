@@ -1,6 +1,5 @@
 """The command that says what a change of definitions would do, before it lands."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from knownat.clock import from_us, open_clock
 from knownat.contract.workspace import Workspace
+from knownat.stores.commands import parse_time
 from training.options import ClockOption, JsonOption, RepoOption, print_json, stages
 
 # Outlines import Feast, which costs seconds; help must not.
@@ -53,7 +53,7 @@ def plan(
     from training.planning import make_plan
     from training.traffic import Recent
 
-    moment = _moment(until) if until else from_us(open_clock(clock).now_us())
+    moment = parse_time(until) if until else from_us(open_clock(clock).now_us())
     with stages() as report:
         found = make_plan(
             Workspace.at(repo),
@@ -79,13 +79,3 @@ def _kinds(names: list[str]) -> "list[What]":
     if unknown := [name for name in names if name not in known]:
         raise typer.BadParameter(f"{unknown} are no breaking changes; there are {known}")
     return [What(name) for name in names]
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"'{text}' is not a time; write 2013-11-01T00:00:00Z") from error
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"'{text}' has no time zone; write {text}Z for UTC")
-    return moment.astimezone(UTC)

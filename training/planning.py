@@ -86,10 +86,10 @@ def make_plan(
         ) as proposal,
     ):
         before, after = outline(live), outline(proposal.repo)
-        changes = [*compare_outlines(before, after), *_tables(proposal.tables, before, after)]
-        reach = _Reach(served, before, after, _models_by_service(workspace), frozenset(allowed))
+        changes = [*compare_outlines(before, after), *changed_tables(proposal.tables, before, after)]
+        reach = Reach(served, before, after, _models_by_service(workspace), frozenset(allowed))
         worlds = (partial(historical_frame, live), partial(historical_frame, proposal.repo))
-        moved = _moved(served, changes)
+        moved = releases_to_ask(served, changes)
         effects = {} if recent is None else _measure(workspace, moved, recent, worlds, progress)
     return Plan(tuple(map(reach.touch, changes)), effects)
 
@@ -105,7 +105,7 @@ def _measure(
 
 
 @dataclass(frozen=True)
-class _Reach:
+class Reach:
     """Everybody there is to touch."""
 
     served: Sequence[Served]
@@ -131,13 +131,13 @@ class _Reach:
         )
 
 
-def _moved(served: Sequence[Served], changes: Sequence[Change]) -> list[Served]:
+def releases_to_ask(served: Sequence[Served], changes: Sequence[Change]) -> list[Served]:
     """Pick the releases that read something whose values may be others."""
     telling = [change for change in changes if change.what not in SILENT]
     return [each for each in served if any(reads(each.plan, change) for change in telling)]
 
 
-def _tables(tables: Mapping[str, tuple[str, str]], before: Outline, after: Outline) -> list[Change]:
+def changed_tables(tables: Mapping[str, tuple[str, str]], before: Outline, after: Outline) -> list[Change]:
     """Name the views that read a table which the pipelines would make otherwise."""
     return [
         Change(What.TABLE, name, before=was, after=now)

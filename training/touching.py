@@ -58,7 +58,7 @@ def reads(plan: ReadPlan, change: Change) -> bool:
     if change.of_service:
         return plan.feature_service == change.name
     fields = _fields_of(plan, change.name)
-    if fields is None:
+    if not fields:
         return False
     return not change.field or change.field in fields or change.what is What.FIELD_ADDED
 
@@ -85,9 +85,8 @@ def touched_owners(change: Change, services: Collection[str], before: Outline, a
     return owners - {""}
 
 
-def _fields_of(plan: ReadPlan, view: str) -> set[str] | None:
-    """Collect the fields that a plan reads of a view, under whatever names; None if it reads none."""
+def _fields_of(plan: ReadPlan, view: str) -> set[str]:
+    """Collect the fields that a plan reads of a view, under whatever names."""
     stored = [{f.name for f in each.features} for each in plan.views if each.stored_view == view]
     made = [{f.name for f in t.outputs} for t in plan.transforms if PurePosixPath(t.file).stem == view]
-    found = [*stored, *made]
-    return set[str]().union(*found) if found else None
+    return set[str]().union(*stored, *made)

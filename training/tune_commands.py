@@ -65,11 +65,12 @@ def tune(
     _show(console, found)
     if not found.better:
         console.print("Nothing was found that does better than what is declared.")
-    elif patch is not None and words:
-        console.print(write_params(found.params), markup=False)
+        return
+    console.print(f"The best of {found.trials} is that partly by luck: train it, and let its gates say.\n")
+    told = words if patch is None and words else write_params(found.params)
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if patch is not None and words:
         console.print(f"To declare it: patch -p1 -d {repo} < {patch}", highlight=False, soft_wrap=True)
-    else:
-        console.print(words or write_params(found.params), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(console: Console, found: "Tuned") -> None:

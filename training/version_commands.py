@@ -1,6 +1,5 @@
 """The commands that list versions, and go back to one."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from knownat.clock import open_clock
 from knownat.contract.workspace import Workspace
+from knownat.stores.commands import parse_time
 from training.options import ClockOption, JsonOption, RepoOption, print_json
 
 
@@ -28,7 +28,7 @@ def models(
     """
     from training.overview import list_versions
 
-    found = list_versions(Workspace.at(repo), model, at=_moment(at) if at else None)
+    found = list_versions(Workspace.at(repo), model, at=parse_time(at) if at else None)
     if as_json:
         print_json([version.as_json() for version in found])
         return
@@ -75,13 +75,3 @@ def rollback(
         Console().print(f"{model} {version} serves as champion again.")
     if problem:
         Console(stderr=True).print(problem, highlight=False, markup=False)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"'{text}' is not a time; write 2013-11-01T00:00:00Z") from error
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"'{text}' has no time zone; write {text}Z for UTC")
-    return moment.astimezone(UTC)

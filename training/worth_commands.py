@@ -40,10 +40,11 @@ def worth(
     if as_json:
         print_json(found.as_json())
     else:
-        _show(Console(), found)
+        show_worths(Console(), found)
 
 
-def _show(console: Console, found: "Worths") -> None:
+def show_worths(console: Console, found: "Worths") -> None:
+    """Print every group, those that earn nothing last, the dearest of them first."""
     idle = found.earning_nothing
     title = f"{found.model}: {found.metric} {found.value:.4f} on {found.questions:,} questions"
     shown = Table(title=title, title_justify="left")

@@ -109,5 +109,5 @@ def parse_time(text: str) -> datetime:
     except ValueError as error:
         raise typer.BadParameter(f"'{text}' is not a time; write 2013-10-15T00:00:00Z") from error
     if moment.tzinfo is None:
-        raise typer.BadParameter(f"'{text}' has no time zone; write {text}Z for UTC")
+        raise typer.BadParameter(f"'{text}' has no time zone; write {moment.isoformat()}Z for UTC")
     return moment.astimezone(UTC)

@@ -82,7 +82,9 @@ def share_view(
 
 def check_view(repo: Repo, view: FeatureView, *, most_null: float = MOST_NULL) -> Iterator[str]:
     """Say everything that keeps others from building on a view."""
-    rows = feature_table(view, repo.store.config).rows.collect()
+    table = feature_table(view, repo.store.config)
+    # Without the place of each row in its files, by which no two rows would be the same.
+    rows = table.rows.select([*dict.fromkeys((*table.keys, *table.times, *table.features))]).collect()
     candidate = Candidate(repo, view, rows, most_null)
     for check in CHECKS:
         yield from check(candidate)

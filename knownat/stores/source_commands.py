@@ -167,8 +167,17 @@ def _ask_until_clear(workspace: Workspace, request: "Request", status: "Status")
                 raise
             status.stop()
             for question in open_.questions:
-                answer = typer.prompt(question.text, default=question.default, err=True)
-                request = answered(request, question, str(answer))
+                request = ask(request, question)
+
+
+def ask(request: "Request", question: "Question") -> "Request":
+    """Ask a person on the terminal until the answer can be read."""
+    while True:
+        answer = typer.prompt(question.text, default=question.default, err=True)
+        try:
+            return answered(request, question, str(answer))
+        except typer.BadParameter as odd:
+            typer.echo(odd.message, err=True)
 
 
 def answered(request: "Request", question: "Question", answer: str) -> "Request":

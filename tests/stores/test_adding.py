@@ -1,5 +1,6 @@
 """A CSV added to a repo: a table and a definition that reads like one, or nothing at all."""
 
+import io
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from knownat.stores.added_definition import find_entities, mark_shared
 from knownat.stores.added_source import Choices, Question
 from knownat.stores.adding import NeedsAnswers, Request, add_source
 from knownat.stores.csv_times import TimeRules
-from knownat.stores.source_commands import answered
+from knownat.stores.source_commands import answered, ask
 from tests.stores import shop
 
 REGISTERED: list[Path] = []
@@ -153,6 +154,40 @@ def test_nothing_is_left_of_what_could_not_be_registered(tmp_path, repo):
     assert files(repo) == before
 
 
+def test_nothing_is_left_of_what_was_interrupted(tmp_path, repo):
+    def stop(repo):
+        raise KeyboardInterrupt
+
+    before = files(repo)
+    with pytest.raises(KeyboardInterrupt):
+        add_source(repo, request(tmp_path), register=stop)
+    assert files(repo) == before
+
+
+def test_a_folder_that_is_no_repo_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no feature_store\.yaml; name the feature repo with --repo"):
+        add_source(tmp_path, request(tmp_path), register=register)
+
+
+def test_a_source_belongs_to_somebody(tmp_path, repo):
+    with pytest.raises(NeedsAnswers) as asked:
+        add_source(repo, request(tmp_path, owner="", view="spend"), register=register)
+    assert [question.option for question in asked.value.questions] == ["--owner"]
+
+
+@pytest.mark.parametrize("ttl", ["0d", "1.5h", "d", "10", "forever "])
+def test_a_ttl_that_is_no_span_is_refused(tmp_path, repo, ttl):
+    with pytest.raises(ConfigError, match=f"--ttl '{ttl}' is no span"):
+        add_source(repo, request(tmp_path, ttl=ttl), register=register)
+
+
+def test_texts_are_kept_as_plain_strings(tmp_path, repo):
+    added = add_source(
+        repo, request(tmp_path, "customer_id,at,note\n7,2024-01-01T00:00:00Z,a\n"), register=register
+    )
+    assert pq.read_schema(added.table).field("note").type == pa.string()
+
+
 def test_what_was_there_stays_if_its_replacement_fails(tmp_path, repo):
     add_source(repo, request(tmp_path), register=register)
     before = files(repo)
@@ -198,6 +233,46 @@ def test_a_name_is_taken_once(tmp_path, repo):
     add_source(repo, request(tmp_path, replace=True), register=register)
 
 
+def test_only_the_name_of_another_view_is_taken(tmp_path, repo):
+    # An entity and a feature service are called so.
+    for name in ("customer", "churn"):
+        (repo / "other.py").write_text(
+            "from feast import FeatureService\nchurn = FeatureService(name='churn')\n"
+        )
+        assert add_source(repo, request(tmp_path, view=name), register=register).view == name
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ({"ttl": "30d"}, "ttl=timedelta(days=30),"),
+        ({"ttl": "forever"}, '"ttl": "forever",'),
+        ({"description": "What they spent"}, 'description="What they spent",'),
+        ({"descriptions": {"points": "Points"}}, 'description="Points"'),
+        ({"descriptions": {"Spend EUR": "Spent"}}, 'description="Spent"'),
+        ({"descriptions": {"spend_eur": "Spent"}}, 'description="Spent"'),
+    ],
+)
+def test_new_words_are_written_with_new_rows(tmp_path, repo, words, written):
+    added = add_source(repo, request(tmp_path), register=register)
+    assert written not in added.definition.read_text()
+    add_source(repo, request(tmp_path, replace=True, **words), register=register)
+    assert written in added.definition.read_text()
+
+
+def test_other_columns_are_another_definition(tmp_path, repo):
+    added = add_source(repo, request(tmp_path), register=register)
+    add_source(repo, request(tmp_path, FILE.replace("points", "miles"), replace=True), register=register)
+    assert 'Field(name="miles", dtype=Int64)' in added.definition.read_text()
+
+
+def test_a_column_that_says_when_a_row_became_known_is_named(tmp_path, repo):
+    content = "customer_id,at,reported_at,n\n7,2024-01-01T00:00:00Z,2024-01-01T08:00:00Z,1\n"
+    added = add_source(repo, request(tmp_path, content), register=register)
+    assert (added.known, added.remarks) == ("column 'reported_at'", ())
+    assert "Known as column 'reported_at' says." in added.definition.read_text()
+
+
 def test_new_rows_of_the_same_columns_keep_a_definition_that_was_edited(tmp_path, repo):
     added = add_source(repo, request(tmp_path), register=register)
     edited = added.definition.read_text().replace('description=""', 'description="What they spent"')
@@ -233,6 +308,15 @@ def test_a_shared_view_keeps_its_columns_and_words(tmp_path, repo):
 def test_whatever_is_asked_can_be_answered(option, answer, read):
     wanted = {"--key": ("a", "b"), "--known-after": timedelta(hours=2)}.get(option, answer)
     assert read(answered(Request(file=Path("x.csv")), Question(option, "?"), answer)) == wanted
+
+
+def test_a_person_whose_answer_cannot_be_read_is_asked_again(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("soon\n2h\n"))
+    request = ask(Request(file=Path("x.csv")), Question("--known-after", "How long after?", "1d"))
+    assert request.choices.known_after == timedelta(hours=2)
+    asked = capsys.readouterr().err
+    assert asked.count("How long after? [1d]:") == 2
+    assert "--known-after 'soon': write a span as 1d, 2h, 30m or 0s" in asked
 
 
 def test_a_description_of_what_is_not_there_is_refused(tmp_path, repo):

@@ -131,6 +131,27 @@ def test_two_fields_gone_for_one_of_their_type_are_not_taken_for_a_new_name():
     ]
 
 
+def test_a_field_of_another_type_is_no_new_name():
+    found = changed(ORDERS, fields={"order_count": "Int64", "channel": "Int64"})
+    assert [(each.what, each.field) for each in found] == [
+        (What.FIELD_REMOVED, "order_channel"),
+        (What.FIELD_ADDED, "channel"),
+    ]
+
+
+def test_a_view_of_another_kind_is_another_view():
+    assert changed(ORDERS, kind="on-demand view") == [
+        Change(What.VIEW_REMOVED, "customer_orders", "", "feature view", "on-demand view")
+    ]
+
+
+def test_the_order_of_a_services_columns_is_part_of_what_it_promises():
+    turned = replace(SERVICE, columns=SERVICE.columns[::-1])
+    assert compare_outlines(BEFORE, outline(ORDERS, PACE, services=(turned,))) == [
+        Change(What.COLUMNS, "return_soon")
+    ]
+
+
 def test_a_view_that_begins_to_be_written_online_takes_nothing_away():
     offline = replace(ORDERS, online=False)
     assert compare_outlines(outline(offline), outline(ORDERS)) == []

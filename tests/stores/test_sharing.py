@@ -7,10 +7,11 @@ import pytest
 from feast import Entity, FeatureService, FeatureView, Field, ValueType
 from feast.types import Float64, Int64, String
 
+import knownat.stores.sharing as sharing
 from knownat.errors import RepoError
 from knownat.stores.checks import check_private_views
 from knownat.stores.repo import Repo
-from knownat.stores.sharing import check_view, find_view
+from knownat.stores.sharing import Shared, check_view, find_view, share_view
 from tests.stores import shop
 from tests.stores.made_store import US, make_store, source, write
 
@@ -107,6 +108,100 @@ def test_two_rows_do_not_contradict_each_other(tmp_path):
         tmp_path, rows={**same, "event_timestamp": pa.array(same["event_timestamp"], US),
                         "created_timestamp": pa.array(same["created_timestamp"], US)}
     )  # fmt: skip
+
+
+def test_what_repeats_another_row_or_corrects_it_later_contradicts_nothing(tmp_path):
+    rows = {
+        "place": ["north", "north", "north", "south"],
+        "event_timestamp": pa.array([shop.at(1)] * 4, US),
+        "created_timestamp": pa.array([shop.at(1), shop.at(1), shop.at(5), shop.at(2)], US),
+        "stock_count": [1, 1, 2, 3],
+        "colour": ["red"] * 4,
+    }
+    assert problems(tmp_path, rows=rows) == []
+
+
+def test_a_table_without_rows_has_no_values(tmp_path):
+    empty = pa.table({**GOOD, "stock_count": pa.array([1, 2], pa.int64())}).slice(0, 0)
+    assert problems(tmp_path, rows={name: empty[name] for name in empty.column_names}) == [
+        "feature 'stock_count' is null in 100% of the rows; 50% may be",
+        "feature 'colour' is null in 100% of the rows; 50% may be",
+    ]
+
+
+def test_a_table_of_one_time_was_not_loaded_at_once(tmp_path):
+    same = pa.array([shop.at(1), shop.at(1)], US)
+    assert problems(tmp_path, rows={"event_timestamp": same, "created_timestamp": same}) == []
+
+
+def private(folder, **changed):
+    """A repo with a private view, and its definition where added ones lie."""
+    write(folder / "stock.parquet", pa.table(GOOD))
+    view = FeatureView(
+        name="stock",
+        entities=[PLACE],
+        source=source("stock.parquet"),
+        **{
+            "schema": [Field(name="stock_count", dtype=Int64, description="Pieces")],
+            "description": "What lies there",
+            "ttl": timedelta(days=1),
+            "owner": "ana@example.org",
+            "tags": {"sharing": "private"},
+            **changed,
+        },
+    )
+    (folder / "added").mkdir()
+    file = folder / "added" / "stock.py"
+    file.write_text('stock = {"sharing": "private"}\n')
+    other = Entity(name="other", join_keys=["other"], value_type=ValueType.STRING)
+    return Repo(folder, make_store(folder, PLACE, other, view)), file
+
+
+def test_a_view_that_is_fit_is_shared_by_one_word_and_registered(tmp_path, monkeypatch):
+    repo, file = private(tmp_path)
+    monkeypatch.setattr(sharing, "open_repo", lambda path: repo)
+    registered = []
+    assert share_view(tmp_path, "stock", register=registered.append) == Shared("stock", ())
+    assert (file.read_text(), registered) == ('stock = {"sharing": "shared"}\n', [tmp_path])
+
+
+def test_a_view_that_is_not_fit_stays_private(tmp_path, monkeypatch):
+    repo, file = private(tmp_path, owner="ana")
+    monkeypatch.setattr(sharing, "open_repo", lambda path: repo)
+    found = share_view(tmp_path, "stock", register=refuse)
+    assert found.problems == ("owner 'ana' is no address that somebody could write to",)
+    assert file.read_text() == 'stock = {"sharing": "private"}\n'
+
+
+def test_a_view_that_is_shared_already_stays_as_it_is(tmp_path, monkeypatch):
+    repo, _ = private(tmp_path, tags={})
+    monkeypatch.setattr(sharing, "open_repo", lambda path: repo)
+    assert share_view(tmp_path, "stock", register=refuse) == Shared("stock", (), already=True)
+
+
+@pytest.mark.parametrize("error", [RepoError, KeyboardInterrupt])
+def test_what_cannot_be_registered_is_not_shared(tmp_path, monkeypatch, error):
+    repo, file = private(tmp_path)
+    monkeypatch.setattr(sharing, "open_repo", lambda path: repo)
+
+    def fail(path):
+        raise error("the registry is away")
+
+    with pytest.raises(error):
+        share_view(tmp_path, "stock", register=fail)
+    assert file.read_text() == 'stock = {"sharing": "private"}\n'
+
+
+def test_a_view_that_was_defined_elsewhere_is_shared_there(tmp_path, monkeypatch):
+    repo, file = private(tmp_path)
+    file.unlink()
+    monkeypatch.setattr(sharing, "open_repo", lambda path: repo)
+    with pytest.raises(RepoError, match="take the tag 'sharing' from the view where it is defined"):
+        share_view(tmp_path, "stock", register=refuse)
+
+
+def refuse(path):
+    raise AssertionError("nothing is registered")
 
 
 def test_who_builds_on_anothers_private_view_is_named(tmp_path):

@@ -106,6 +106,19 @@ def test_who_was_champion_at_a_time_is_known(workspace):
     assert champion_at(history, "other", START) is None
 
 
+def test_a_model_that_was_taken_out_of_service_is_not_rolled_back(workspace):
+    for day, version in enumerate("12"):
+        serve(workspace, version, day=day)
+    shadow = {"at": START.isoformat(), "model": MODEL, "version": "9", "role": "retired"}
+    change_deployment(workspace, lambda before: before, shadow)
+    assert earlier_champion(read_history(workspace), MODEL).version == "1"
+    change_deployment(workspace, lambda before: before, {**shadow, "version": None})
+    with pytest.raises(ReleaseError, match="'late_parcel' was taken out of service"):
+        earlier_champion(read_history(workspace), MODEL)
+    serve(workspace, "3")
+    assert earlier_champion(read_history(workspace), MODEL).version == "2"
+
+
 def test_each_rollback_goes_back_one_more(workspace):
     for day, version in enumerate("1223"):
         serve(workspace, version, day=day)

@@ -43,6 +43,9 @@ PLAN = ReadPlan(
         (Change(What.TYPE, "customer_orders", "order_count"), True),
         (Change(What.TYPE, "customer_orders", "order_channel"), False),
         (Change(What.FIELD_REMOVED, "customer_orders", "order_channel"), False),
+        # Whoever reads the view is told, though it reads no new field yet.
+        (Change(What.FIELD_ADDED, "customer_orders", "order_new"), True),
+        (Change(What.FIELD_ADDED, "product_sales", "order_new"), False),
         (Change(What.BODY, "order_pace"), True),
         (Change(What.TYPE, "order_pace", "order_age_h"), True),
         (Change(What.VIEW_REMOVED, "product_sales"), False),
@@ -66,7 +69,16 @@ def test_services_and_owners_of_before_and_after_are_told():
     after = Outline({}, {"stock": other})
     removed = Change(What.VIEW_REMOVED, "customer_orders")
     assert touched_services(removed, before, after) == {"delivery"}
+    assert touched_services(Change(What.SERVICE_ADDED, "delivery"), after, before) == {"delivery"}
     assert touched_owners(removed, {"delivery"}, before, after) == {"a@example.org", "b@example.org"}
+
+
+def test_a_service_that_is_called_as_a_view_is_not_the_view():
+    view = ViewOutline(name="delivery", kind="feature view", owner="a@example.org", fields={})
+    service = ServiceOutline(name="delivery", owner="b@example.org", columns=(), views=frozenset())
+    world = Outline({"delivery": view}, {"delivery": service})
+    removed = Change(What.SERVICE_REMOVED, "delivery")
+    assert touched_owners(removed, {"delivery"}, world, world) == {"b@example.org"}
 
 
 def touched(what: What, *, breaks: bool, allowed: bool = False) -> Touched:
