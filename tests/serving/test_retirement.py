@@ -1,5 +1,6 @@
 """Retiring refuses while somebody asks, says who, and points callers on."""
 
+import fcntl
 import json
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from knownat.contract.release import (
 )
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
+from serving import retirement
 from serving.retirement import retire
 from tests.serving.fakes import NOW_US, ROW
 
@@ -61,6 +63,23 @@ def test_a_version_that_is_asked_for_is_not(service, workspace):
 
     later = NOW + HOUR + timedelta(seconds=1)
     assert "2" not in retire(workspace, "basket", "2", now=later, quiet=HOUR).models["basket"].versions
+
+
+def test_nothing_else_is_promoted_while_its_traffic_is_looked_at(workspace, monkeypatch):
+    meanwhile = []
+    look = retirement.traffic
+
+    def looked(*given, **named):
+        with (workspace.releases / ".promotion.lock").open("r+") as lock:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            meanwhile.append("nobody else changes what serves")
+        return look(*given, **named)
+
+    monkeypatch.setattr(retirement, "traffic", looked)
+    retire(workspace, "basket", "2", now=NOW, quiet=HOUR)
+
+    assert meanwhile == ["nobody else changes what serves"]
 
 
 def test_force_retires_it_all_the_same(service, workspace):
