@@ -46,6 +46,8 @@ def main() -> None:
             pressure=parts.pressure,
             drain_seconds=given.drain_seconds,
             on_ready=lambda: typer.echo(ports),
+            # It has no trials to give up.
+            on_stop=lambda: None,
         )
     finally:
         service.book.close()
