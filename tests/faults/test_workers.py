@@ -102,3 +102,5 @@ def test_what_keeps_a_worker_from_starting_is_said(made, run_knownat):
     assert done.stdout == ""
     assert "basket: version nowhere is refused" in done.stderr
     assert "manifest.json cannot be read" in done.stderr
+    # Said by the supervisor, which was told so by a worker.
+    assert "names nothing that can be served" in done.stderr

@@ -16,7 +16,8 @@ from tests.scoring.small_release import publish_small
 from tests.scoring.test_scorer import DAMAGES, ENDLESS
 
 
-def tried(*words):
+def tried(*words, gone=False):
+    """What a process says of each release; ``gone`` where its room does not live to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.scoring.trial_process", *map(str, words)],
         capture_output=True,
@@ -27,6 +28,7 @@ def tried(*words):
     )
     *said, last = map(json.loads, done.stdout.splitlines())
     assert last == {"threads": 0, "loaded": False}
+    assert ("The trial room is gone" in done.stderr) is gone
     return said
 
 
@@ -59,7 +61,7 @@ def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):
     good = publish_small(tmp_path / "good").path
     bad = publish_small(tmp_path / "bad", damage=DAMAGES["truncated"]).path
 
-    said = tried(good, "kill", good, bad)
+    said = tried(good, "kill", good, bad, gone=True)
 
     assert said[:2] == ["", ""]
     assert "killed by SIG" in said[2]
@@ -90,7 +92,8 @@ def test_a_release_that_spins_is_stopped_and_the_next_is_tried(tmp_path):
     spinning = publish_small(tmp_path / "spinning", files=ENDLESS["spinning"]).path
     good = publish_small(tmp_path / "good").path
 
-    spun, passed = tried("--cpu", spinning, good)
+    # A Ctrl-C is for the process that asks, which tells the room when it ends.
+    spun, passed = tried("--cpu", "interrupt", spinning, good)
 
     assert spun == f"{spinning}: the trial load was stopped after 1 s of processor time. Restore the release."
     assert passed == ""

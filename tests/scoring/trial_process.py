@@ -1,8 +1,8 @@
 """A trial room in a process of its own, since a fork after OpenMP has run hangs.
 
 ``python -m tests.scoring.trial_process FOLDER...`` says of each release why it is refused, or nothing.
-``kill`` instead of a folder kills the room, ``stop`` stops it; ``--cpu`` or ``--wall`` first gives trials a
-second of it.
+``kill`` instead of a folder kills the room, ``interrupt`` interrupts it, ``stop`` stops it; ``--cpu`` or
+``--wall`` first gives trials a second of it.
 """
 
 import json
@@ -20,6 +20,8 @@ from knownat.scoring.trial_room import open_trial_room
 
 LIMITS = {"--cpu": TrialLimits(cpu_seconds=1), "--wall": TrialLimits(wall_seconds=1)}
 
+SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}
+
 
 def main() -> None:
     words = sys.argv[1:]
@@ -28,9 +30,9 @@ def main() -> None:
     for word in words:
         if word in LIMITS:
             continue
-        if word == "kill":
+        if word in SIGNALS:
             (pid,) = (int(p) for p in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, SIGNALS[word])
             continue
         if word == "stop":
             room.stop()

@@ -301,10 +301,9 @@ def test_rows_of_other_entities_are_never_taken_for_ours(service, monkeypatch):
     monkeypatch.setattr(service.reader, "read", lambda keys, now: type(service.reader).read(
         service.reader, {name: [*values, *values] for name, values in keys.items()}, now))  # fmt: skip
 
-    answer = service.predict()
-
-    assert answer.status_code == 500
-    assert "RowsNotConserved" in answer.json()["error"]["message"]
+    for answer in (service.predict(), service.predict({"rows": [ROW] * 2})):
+        assert answer.status_code == 500
+        assert "RowsNotConserved" in answer.json()["error"]["message"]
 
 
 def test_a_model_that_cannot_score_says_so(service, monkeypatch):
