@@ -2,13 +2,11 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 from pydantic import ValidationError
 
 from knownat.contract.model_spec import ModelSpec
@@ -29,19 +27,15 @@ from knownat.errors import ReleaseError
 from knownat.stores.pipelines import build_features
 from training.contents import Model, golden_rows, write_contents
 from training.fit import THREADS, fit
-from training.origins import EventRows, Origins, read_events, read_origins, read_tables
+from training.origin_changes import changed_definitions, changed_rows, later_rows
+from training.origins import Origins, read_events, read_origins, read_tables
 from training.pipeline import Progress, prepare
 from training.provenance import code_commit, lock_digest
-from training.row_hashes import hash_rows
-from training.sketch import compare
 
 _TOLD_APART = {CARD, CERTIFICATE, EXAMPLES, SOURCES}
 """Files that say when and from what; what is in them is compared part by part."""
 _TEST_SIDE = {GOLDEN, HISTORY, HOLDOUT, PROFILE}
 """Files with rows or scores of the test side, whose answers may become known after the cutoff."""
-_SHOWN = 5
-
-Kept = Mapping[str, EventRows]
 
 
 @dataclass(frozen=True)
@@ -101,8 +95,8 @@ def reproduce(
         version=release.manifest.version,
         files=files,
         environment=environment,
-        changed=(*_changed_definitions(then, now), *_changed_events(workspace, spec, then, now)),
-        later=tuple(_later_events(then, now)),
+        changed=(*changed_definitions(then, now), *_changed_rows(workspace, spec, then, now)),
+        later=tuple(later_rows(then, now)),
     )
 
 
@@ -182,65 +176,8 @@ def _environment(workspace: Workspace, release: Release, then: Origins, now: Ori
             yield f"{what} is {is_now}, it was {was}"
 
 
-def _changed_definitions(then: Origins, now: Origins) -> Iterator[str]:
-    for name in sorted(then.definitions.keys() | now.definitions.keys()):
-        was, is_now = then.definitions.get(name), now.definitions.get(name)
-        if was != is_now:
-            how = "is new" if was is None else "is gone" if is_now is None else "was edited"
-            yield f"definition '{name}' {how}"
-
-
-def _changed_events(workspace: Workspace, spec: ModelSpec, then: Origins, now: Origins) -> Iterator[str]:
-    yield from _changed_kind("event", then.events, now.events, lambda: dict(read_events(workspace)))
+def _changed_rows(workspace: Workspace, spec: ModelSpec, then: Origins, now: Origins) -> Iterator[str]:
+    yield from changed_rows("event", then.events, now.events, lambda: dict(read_events(workspace)))
     if then.tables is not None and now.tables is not None:
         tables = read_tables(workspace, spec)
-        yield from _changed_kind("table", then.tables, now.tables, lambda: {n: rows for n, rows, _ in tables})
-
-
-def _changed_kind(
-    kind: str, then: Kept, now: Kept, read: Callable[[], Mapping[str, pa.Table]]
-) -> Iterator[str]:
-    """Name what became of the events, or of the tables, that were known by the cutoff."""
-    unread = read() if _known(then) != _known(now) else {}
-    for name in sorted(then.keys() | now.keys()):
-        if name not in then or name not in now:
-            yield f"{kind} '{name}' {'is new' if name in now else 'is gone'}"
-        elif then[name].known != now[name].known:
-            yield from _changed_rows(f"{kind} '{name}'", unread[name], then[name], now[name])
-
-
-def _changed_rows(title: str, events: pa.Table, then: EventRows, now: EventRows) -> Iterator[str]:
-    difference = compare(then.known.read(), now.known.read())
-    if not difference.complete:
-        yield f"{title}: more rows known by the cutoff changed than can be named"
-        return
-    hashes = hash_rows(events)
-    places = np.flatnonzero(np.isin(hashes, np.array(sorted(difference.added), dtype=np.uint64)))
-    yield (
-        f"{title}: of the rows known by the cutoff, {len(difference.removed):,} are gone or changed "
-        f"and {len(difference.added):,} are others"
-    )
-    for place in places[:_SHOWN]:
-        row = events.slice(int(place), 1).to_pylist()[0]
-        yield f"{title}, a row that was not there: " + ", ".join(f"{k}={v}" for k, v in row.items())
-
-
-def _later_events(then: Origins, now: Origins) -> Iterator[str]:
-    for kind, kept, found in (("event", then.events, now.events), ("table", then.tables, now.tables)):
-        for name in sorted((kept or {}).keys() & (found or {}).keys()):
-            was, is_now = (kept or {})[name].later, (found or {})[name].later
-            if was != is_now:
-                difference = compare(was.read(), is_now.read())
-                count = (
-                    f"{len(difference.added):,}"
-                    if difference.complete
-                    else f"about {is_now.rows - was.rows:,}"
-                )
-                yield (
-                    f"{kind} '{name}': {count} rows that became known after the cutoff are new; "
-                    "training does not see them"
-                )
-
-
-def _known(kept: Kept) -> dict[str, object]:
-    return {name: rows.known for name, rows in kept.items()}
+        yield from changed_rows("table", then.tables, now.tables, lambda: {n: rows for n, rows, _ in tables})

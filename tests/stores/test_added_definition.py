@@ -1,6 +1,7 @@
 """Definitions read without running them, and written so that they can be read."""
 
 import ast
+import shlex
 import textwrap
 from datetime import timedelta
 
@@ -129,4 +130,5 @@ def test_whatever_a_person_says_stands_in_the_definition_as_it_was_said(said):
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     assert texts.count(said) == 2
     assert 'Größe "n"' in texts
-    assert "Made by: knownat add-source" in ast.get_docstring(tree)
+    made_by = f"Made by: {shlex.join(words.command)}".replace('"""', "'''")
+    assert made_by in ast.get_docstring(tree, clean=False)

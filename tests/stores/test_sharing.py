@@ -1,10 +1,11 @@
 """What keeps a private view private: each check alone, and all of them at once."""
 
+import warnings
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from feast import Entity, FeatureService, FeatureView, Field, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, PushSource, StreamFeatureView, ValueType
 from feast.types import Float64, Int64, String
 
 import knownat.stores.sharing as sharing
@@ -202,6 +203,20 @@ def test_a_view_that_was_defined_elsewhere_is_shared_there(tmp_path, monkeypatch
 
 def refuse(path):
     raise AssertionError("nothing is registered")
+
+
+def test_a_view_that_is_pushed_to_is_found_too(tmp_path):
+    write(tmp_path / "stock.parquet", pa.table(GOOD))
+    stored = {
+        "entities": [PLACE],
+        "ttl": timedelta(days=1),
+        "schema": [Field(name="stock_count", dtype=Int64)],
+    }
+    origin = PushSource(name="stock_push", batch_source=source("stock.parquet"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Stream feature views are experimental")
+        store = make_store(tmp_path, PLACE, StreamFeatureView(name="pushed", source=origin, **stored))
+        assert find_view(Repo(tmp_path, store), "pushed").name == "pushed"
 
 
 def test_who_builds_on_anothers_private_view_is_named(tmp_path):

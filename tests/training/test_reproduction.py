@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import training.origins as origins
+import training.reproduction as reproduction
 from knownat.clock import FixedClock, to_us
 from knownat.contract.workspace import Workspace
 from knownat.errors import ReleaseError
@@ -181,6 +183,43 @@ def test_other_packages_are_refused_by_name_unless_told_to_try(made):
 def test_a_release_that_does_not_say_what_it_was_made_from_is_refused(made, tmp_path):
     with pytest.raises(ReleaseError, match="does not say what it was made from"):
         again(made[0], publish_small(tmp_path))
+
+
+def test_origins_that_cannot_be_read_are_refused(made, tmp_path):
+    with pytest.raises(ReleaseError, match=r"sources\.json cannot be read. Train the model again"):
+        again(made[0], publish_small(tmp_path, files={"sources.json": "{}"}))
+
+
+def test_other_code_of_the_platform_is_named(made, monkeypatch):
+    monkeypatch.setattr(origins, "_digest_code", lambda: "0" * 64)
+    with pytest.raises(ReleaseError, match="the platform's code is not that of commit"):
+        again(*made)
+
+
+def test_other_packages_of_the_lock_are_named(made, monkeypatch):
+    monkeypatch.setattr(reproduction, "lock_digest", lambda repo: "0" * 64)
+    with pytest.raises(ReleaseError, match=r"requirements\.lock is 000000000000, it was"):
+        again(*made)
+
+
+def test_definitions_that_came_and_went_are_named(made, monkeypatch):
+    kept = reproduction.read_kept_origins(made[1])
+    known = {**kept.definitions, "gone.py": "0" * 64}
+    del known["models/return_soon.sql"]
+    was = kept.model_copy(update={"definitions": known})
+    monkeypatch.setattr(reproduction, "read_kept_origins", lambda release: was)
+    assert again(*made).changed == (
+        "definition 'gone.py' is gone",
+        "definition 'models/return_soon.sql' is new",
+    )
+
+
+def test_a_file_that_no_release_has_any_more_is_not_the_same(made):
+    workspace, release = made
+    files = {**release.manifest.files, "notes.txt": "0" * 64}
+    old = replace(release, manifest=release.manifest.model_copy(update={"files": files}))
+    found = again(workspace, old)
+    assert [name for name, same in found.files.items() if not same] == ["notes.txt"]
 
 
 def test_the_command_finds_a_copied_release_and_tells_by_its_exit_code(made, copy, tmp_path, run_knownat):

@@ -181,6 +181,7 @@ def test_a_verdict_that_does_not_speak_of_today_is_refused_with_its_reason(at_st
     step(at_start)
 
     assert outcome.refused
+    assert len(outcome.told) == 1
     (line,) = read_lines(at_start, MODEL)
     assert line.step is Step.REFUSED
     assert told in line.why
