@@ -54,8 +54,24 @@ def test_another_number_of_columns_is_refused():
     booster = small()
     with pytest.raises(SchemaMismatch, match="the model needs"):
         booster.predict(np.zeros((5, 3)))
-    with pytest.raises(SchemaMismatch, match="the model needs"):
-        booster.predict_one(np.zeros(1))
+    with pytest.raises(SchemaMismatch, match=r"shape \(2,\); the model needs \(n, 2\)"):
+        booster.predict(np.zeros(2))
+    for values in (np.zeros(1), ["1", 2.0], [10**400, 2.0]):
+        with pytest.raises(SchemaMismatch, match="2 numbers, which the model needs"):
+            booster.predict_one(values)
+
+
+def test_a_text_that_lightgbm_refuses_is_refused_by_its_reason():
+    with pytest.raises(ReleaseError, match=r"refuses the model: .*the number of classes\. Train the model"):
+        Booster.from_bytes(b"not a model")
+
+
+def test_a_row_that_lightgbm_cannot_predict_has_no_score():
+    booster = small()
+    booster._predict_row = lambda *_: -1
+
+    with pytest.raises(ReleaseError, match="LightGBM failed"):
+        booster.predict_one([1.0, 2.0])
 
 
 def test_no_rows_have_no_scores():

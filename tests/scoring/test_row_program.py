@@ -60,13 +60,16 @@ MADE = {
     "text": ("'1'", "float64"),
     "a number": ("1", "bool"),
     "a list": ("[1.0]", "float64"),
+    "a number for text": ("1", "category"),
 }
 
 
 @pytest.mark.parametrize(("made", "dtype"), MADE.values(), ids=MADE)
 def test_an_on_demand_value_of_another_type_is_refused_alone_as_among_others(scorer, made, dtype):
     source = f"def load(inputs):\n    return {{'kg_per_parcel': [{made} for kg in inputs['weight_kg']]}}"
-    schema = FeatureSchema(columns=(*SCHEMA.columns[:3], Column(name="load__kg_per_parcel", dtype=dtype)))
+    categories = ("light", "heavy") if dtype == "category" else None
+    column = Column(name="load__kg_per_parcel", dtype=dtype, categories=categories)
+    schema = FeatureSchema(columns=(*SCHEMA.columns[:3], column))
 
     with pytest.raises(SchemaMismatch, match="load__kg_per_parcel"):
         program(scorer, source=source, schema=schema).run([1, 1.0, "north"], [6.0])
@@ -74,7 +77,15 @@ def test_an_on_demand_value_of_another_type_is_refused_alone_as_among_others(sco
         schema.matrix(dict(zip(schema.names, [[1], [1.0], ["north"], [eval(made)]], strict=True)))
 
 
-TAKEN = {"a truth": "True", "an integer": "7", "a whole float": "7.0", "null": "None", "NaN": "float('nan')"}
+TAKEN = {
+    "a truth": "True",
+    "an integer": "7",
+    "a whole float": "7.0",
+    "an integer of NumPy's": "__import__('numpy').int64(7)",
+    "a float of NumPy's": "__import__('numpy').float32(7.0)",
+    "null": "None",
+    "NaN": "float('nan')",
+}
 
 
 @pytest.mark.parametrize("made", TAKEN.values(), ids=TAKEN)

@@ -9,6 +9,8 @@ import pytest
 
 from knownat.contract import log_reader
 from knownat.contract.log_reader import LABELS, journals_in, read_labels, read_parts, segment_of
+from knownat.errors import LogError
+from serving import sealing
 from serving.prediction_log import LogBook, RowLog
 from serving.sealing import seal_beside, seal_journal
 from tests.contract.test_prediction_log import SCHEMA, row_of
@@ -169,6 +171,17 @@ def test_a_segment_that_goes_while_a_reader_is_at_another_is_left_out(log):
     segments[1].unlink()
 
     assert [part.path for part in (first, *parts)] == [segments[0]]
+
+
+def test_a_process_that_does_not_seal_in_time_is_given_up_and_the_journal_stays(log, monkeypatch):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    monkeypatch.setattr(sealing, "_SHORT_BYTES", 0)
+    monkeypatch.setattr(sealing, "_SEAL_SECONDS", 0.001)
+
+    with pytest.raises(LogError, match=r"was not sealed within 0\.001 s\."):
+        seal_beside(log.finished[0])
+    assert held(log) == ["basket.0000"]
 
 
 def test_a_journal_that_could_not_be_sealed_is_sealed_in_the_next_round(tmp_path):
