@@ -4,6 +4,7 @@ import numpy as np
 import optuna
 import pytest
 
+import training.tuning
 from tests.training.prepared import make_prepared
 from training.folds import FoldData
 from training.parameter_words import declare, write_params
@@ -31,6 +32,8 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     study.ask({"num_leaves": optuna.distributions.IntDistribution(7, 127, log=True)})
     parts = run(prepared, tmp_path / "parts.db", 9)
     assert tried(tmp_path / "parts.db") == tried(tmp_path / "whole.db")
+    # Nobody will go on with the one that was killed.
+    assert [trial.state.name for trial in study.trials].count("FAIL") == 1
     assert (parts.best, parts.params, parts.trials) == (whole.best, whole.params, 9)
     assert run(prepared, tmp_path / "parts.db", 9).trials == 9
 
@@ -74,6 +77,19 @@ def test_hopeless_trials_are_given_up_after_their_first_fold(tmp_path, monkeypat
     found = run(prepared, tmp_path / "study.db", 12)
     assert found.pruned > 0
     assert len(fits) == 2 + 2 * 12 - found.pruned
+    fits.clear()
+    assert run(prepared, tmp_path / "study.db", 12) == found
+    assert fits == []
+
+
+def test_a_trial_that_was_measured_on_every_fold_counts_however_bad_it_is(tmp_path, monkeypatch):
+    # Of the declared parameters, then of each trial: the metric of its first fold and of its second.
+    values = iter([0.6, 0.6, *[0.5, 0.9] * 6, 0.9, 0.1])
+    monkeypatch.setattr(FoldData, "scores", lambda self, params, spec: (self.labels, 1))
+    monkeypatch.setattr(training.tuning, "measure", lambda *arguments, **options: next(values))
+    found = run(make_prepared(), tmp_path / "study.db", 7)
+    assert (found.pruned, found.declared, found.best) == (0, (0.6, 0.6), (0.5, 0.9))
+    assert tried(tmp_path / "study.db")[-1][1] == 0.5
 
 
 DECLARATION = """name = "late"  # a remark
