@@ -44,14 +44,22 @@ def lay_out_proposal(live: Path, *, scratch: Path, progress: Progress | None = N
     """
     root = scratch / live.name
     try:
-        _copy(live, root)
+        tables = lay_out_files(live, root, progress=progress)
         settings = root / _SETTINGS
-        settings.write_text(yaml.safe_dump(_own_stores(live)), encoding="utf-8")
-        tables = _tables(live, root, progress)
         apply_repo(root, settings=settings)
         yield Proposal(open_repo(root, settings=settings), tables)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def lay_out_files(live: Path, root: Path, *, progress: Progress | None = None) -> dict[str, tuple[str, str]]:
+    """Copy what defines a repo, link its data, and build what its pipelines would make otherwise.
+
+    Returns the tables that come out otherwise, as in :class:`Proposal`.
+    """
+    _copy(live, root)
+    (root / _SETTINGS).write_text(yaml.safe_dump(_own_stores(live)), encoding="utf-8")
+    return _tables(live, root, progress)
 
 
 def _own_stores(live: Path) -> dict[str, object]:
