@@ -5,6 +5,9 @@ import asyncio
 import httpx
 import pytest
 
+from serving.keys import Scope, add_key
+from tests.serving.fakes import NOW_US, ROW, build_service
+
 INTERNAL = {"code": "internal", "message": "The scorer failed; its log says why.", "details": []}
 
 
@@ -25,6 +28,29 @@ def test_an_error_without_a_name_tells_callers_nothing_of_itself(service, monkey
     answer = service.ask("GET", "/health/ready")
 
     assert (answer.status_code, answer.json()) == (500, {"error": INTERNAL})
+
+
+def test_a_refresh_takes_up_keys_and_says_what_was_not_taken(tmp_path):
+    keys = tmp_path / "keys.json"
+    _, operator = add_key(keys, "operator", frozenset({Scope.ADMIN}), now_us=NOW_US, days=None)
+    service = build_service(tmp_path, keys=keys)
+
+    def refreshed():
+        return service.ask_admin("POST", "/v1/refresh", headers={"x-api-key": operator}).json()
+
+    _, caller = add_key(keys, "shop", frozenset({Scope.PREDICT}), now_us=NOW_US, days=None)
+    before = service.predict(json=ROW, headers={"x-api-key": caller}).status_code
+    taken = refreshed()
+    after = service.predict(json=ROW, headers={"x-api-key": caller}).status_code
+    keys.write_text("{")
+    (tmp_path / "deployment.json").write_text("{")
+    told = refreshed()
+    service.book.close()
+
+    assert (before, after) == (401, 200)
+    assert taken == {"models": {"basket": "1"}, "refused": {}, "keys": "taken"}
+    assert (told["models"], told["keys"]) == ({"basket": "1"}, "the file is not as it was written")
+    assert "cannot be read as a deployment" in told["refused"]["deployment"]
 
 
 def test_a_refusal_is_no_failure_of_the_scorer(service):

@@ -184,6 +184,16 @@ def test_a_process_that_does_not_seal_in_time_is_given_up_and_the_journal_stays(
     assert held(log) == ["basket.0000"]
 
 
+def test_a_process_that_ends_without_a_word_is_told_by_its_status(log, monkeypatch):
+    log.append_one(row_of(SCHEMA, 0))
+    log.rotate()
+    monkeypatch.setattr(sealing, "_SHORT_BYTES", 0)
+    monkeypatch.setattr(sealing.sys, "executable", "false")
+
+    with pytest.raises(LogError, match=r"was not sealed: ended with 1$"):
+        seal_beside(log.finished[0])
+
+
 def test_a_journal_that_could_not_be_sealed_is_sealed_in_the_next_round(tmp_path):
     book = LogBook(tmp_path)
     log = book.predictions("basket", "1", SCHEMA)
