@@ -183,7 +183,7 @@ class Booster:
         """
         try:
             row = self._row.pack(*values)
-        except (struct.error, OverflowError) as error:
+        except struct.error as error:
             raise SchemaMismatch(
                 f"{len(values)} values are no row of {self.num_features} numbers, which the model needs."
             ) from error

@@ -40,6 +40,14 @@ def test_one_changed_byte_is_refused_by_name(tmp_path, name):
         made.read_bytes(name)
 
 
+def test_a_file_that_went_after_it_was_read_is_refused_by_name(tmp_path):
+    made = publish_small(tmp_path)
+    (made.path / "model.txt").unlink()
+
+    with pytest.raises(ReleaseError, match=r"model\.txt cannot be read: .* Restore the release\."):
+        made.read_bytes("model.txt")
+
+
 def test_a_changed_manifest_is_not_the_deployed_one(tmp_path):
     made = publish_small(tmp_path)
     file = made.path / "manifest.json"
@@ -164,6 +172,16 @@ def test_a_deployment_is_replaced_whole(tmp_path):
     assert read_deployment(path) == DEPLOYMENT
     assert [p.name for p in path.parent.iterdir()] == ["deployment.json"]
     assert json.loads(path.read_text())["models"]["m"]["champion"]["version"] == "1"
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "NaN"])
+def test_a_share_that_is_none_is_no_deployment(tmp_path, share):
+    path = tmp_path / "deployment.json"
+    write_deployment(path, DEPLOYMENT)
+    path.write_text(path.read_text().replace('"challenger_share": 0.1', f'"challenger_share": {share}'))
+
+    with pytest.raises(ReleaseError, match="Promote a version again"):
+        read_deployment(path)
 
 
 def test_an_unreadable_deployment_is_no_empty_one(tmp_path):
