@@ -93,7 +93,7 @@ def test_a_release_that_spins_is_stopped_and_the_next_is_tried(tmp_path):
     good = publish_small(tmp_path / "good").path
 
     # A Ctrl-C is for the process that asks, which tells the room when it ends.
-    spun, passed = tried("--cpu", "interrupt", spinning, good)
+    _, spun, passed = tried("--cpu", good, "interrupt", spinning, good)
 
     assert spun == f"{spinning}: the trial load was stopped after 1 s of processor time. Restore the release."
     assert passed == ""

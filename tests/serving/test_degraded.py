@@ -44,6 +44,19 @@ def test_with_nothing_to_put_in_their_place_there_is_no_answer(tmp_path, policy)
     assert service.book.counts()["basket/1"].accepted == 0
 
 
+def test_what_keeps_features_from_being_read_is_told_once_until_it_is_another(tmp_path, caplog):
+    service = served(tmp_path, "nulls")
+    features = service.models.current["basket"].champion.features
+    for failure in (DOWN, DOWN, OSError(5), DOWN):
+        service.reader.failure = failure
+        features._ask_again_at = None  # Its rest is over.
+        service.predict({"rows": [ROW] * 30})
+
+    told = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
+    assert told == ["ConnectionRefusedError", "OSError", "ConnectionRefusedError"]
+    assert "secret-host" not in caplog.text
+
+
 def test_nulls_answer_from_what_is_left_and_say_so(tmp_path):
     service = served(tmp_path, "nulls")
     service.reader.failure = DOWN

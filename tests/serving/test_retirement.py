@@ -82,6 +82,18 @@ def test_nothing_else_is_promoted_while_its_traffic_is_looked_at(workspace, monk
     assert meanwhile == ["nobody else changes what serves"]
 
 
+@pytest.mark.parametrize("left", ["half a line more", "no line"])
+def test_the_history_is_whole_again_after_a_writer_that_was_killed(workspace, left):
+    retire(workspace, "basket", "2", now=NOW, quiet=HOUR)
+    history = workspace.releases / HISTORY
+    history.write_text(history.read_text() + '{"at": "2013' if left == "half a line more" else "")
+
+    retire(workspace, "basket", "3", now=NOW, quiet=HOUR)
+
+    lines = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [(line["number"], line["version"]) for line in lines] == [(1, "2"), (2, "3")]
+
+
 def test_force_retires_it_all_the_same(service, workspace):
     service.ask("POST", "/v1/models/basket/versions/2/predict", json=ROW)
 
