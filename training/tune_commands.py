@@ -42,7 +42,7 @@ def tune(
 
     Example: knownat tune late_arrival --trials 40 --patch tuned.diff
     """
-    from training.parameter_words import diff_declaration, write_params
+    from training.parameter_words import diff_declaration
     from training.tuning import tune as run
 
     workspace = Workspace.at(repo)
@@ -61,8 +61,14 @@ def tune(
     if as_json:
         print_json({**vars(found), "better": found.better, "patch": words})
         return
+    _show(found, words, repo=repo, patch=patch)
+
+
+def _show(found: "Tuned", words: str, *, repo: Path, patch: Path | None) -> None:
+    from training.parameter_words import write_params
+
     console = Console()
-    _show(console, found)
+    console.print(_folds(found))
     if not found.better:
         console.print("Nothing was found that does better than what is declared.")
         return
@@ -73,7 +79,7 @@ def tune(
         console.print(f"To declare it: patch -p1 -d {repo} < {patch}", highlight=False, soft_wrap=True)
 
 
-def _show(console: Console, found: "Tuned") -> None:
+def _folds(found: "Tuned") -> Table:
     shown = Table(f"{found.metric} of fold", title=f"{found.trials} trials, {found.pruned} given up early")
     for number in range(len(found.declared)):
         shown.add_column(str(number + 1), justify="right")
@@ -81,4 +87,4 @@ def _show(console: Console, found: "Tuned") -> None:
     for title, values in (("declared", found.declared), ("best", found.best)):
         mean = sum(values) / len(values)
         shown.add_row(title, *(f"{value:.4f}" for value in values), f"{mean:.4f}")
-    console.print(shown)
+    return shown

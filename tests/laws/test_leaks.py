@@ -6,7 +6,7 @@ from knownat.contract.model_spec import read_spec
 from knownat.scoring.metrics import auc
 from knownat.stores.pipelines import build_features
 from tests.soak import scale
-from tests.training.histories import LEAKS, join, join_with_evidence, write_history
+from tests.training.histories import HONEST, LEAKS, join, join_with_evidence, write_history
 from training.certificate import certify
 from training.dataset import lay_out
 from training.examples import read_examples
@@ -42,7 +42,9 @@ def test_a_leak_of_plain_strength_is_caught(world, leak):
 
 def test_honest_columns_are_never_accused(world):
     *_, future = world
-    assert {where for where in moved(future) if "honest" in where} == set()
+    leaks = {f"{kind}{leak}{rest}" for leak in LEAKS for kind, rest in (("table '", "'"), ("", "__leak"))}
+    assert moved(future) - leaks == set()
+    assert {evidence.columns for evidence in future} == {len(HONEST) + len(LEAKS)}
     assert all(evidence.labels_changed == evidence.questions_changed == 0 for evidence in future)
 
 

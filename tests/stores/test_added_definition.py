@@ -114,7 +114,7 @@ PROPOSED = Proposed(
 
 
 @pytest.mark.parametrize(
-    "said", ['a "quoted" word', "an 'other' one", "back\\slash", '"""', "both ' and \"", "\n"]
+    "said", ['a "quoted" word', "an 'other' one", "back\\new", '"""', "both ' and \"", "\n"]
 )
 def test_whatever_a_person_says_stands_in_the_definition_as_it_was_said(said):
     words = Words(

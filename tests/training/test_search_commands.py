@@ -12,6 +12,7 @@ from knownat.stores.pipelines import build_features
 from knownat.stores.repo import apply_repo
 from tests.training import shop
 from training.leads import Lead
+from training.options import stages
 from training.tune_commands import tune
 from training.tuning import Tuned
 from training.upkeep import Upkeep
@@ -95,6 +96,15 @@ def test_a_search_that_is_stopped_says_that_it_can_go_on(workspace, searching, c
         tune("return_soon", workspace.repo)
     assert ended.value.exit_code == 130
     assert "Stopped. What was tried is kept: the same command goes on from there." in capsys.readouterr().err
+
+
+def test_without_a_terminal_each_stage_is_a_line_of_the_log(caplog, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    caplog.set_level("INFO")
+    with stages() as report:
+        for stage, done in (("join", 0), ("trial 1 of 2", 0), ("trial 1 of 2", 1), ("trial 2 of 2", 1)):
+            report(stage, done, 2)
+    assert caplog.messages == ["join", "trial 1 of 2", "trial 2 of 2"]
 
 
 def group(name, low, high, *, us):

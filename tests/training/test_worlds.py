@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from knownat.contract.workspace import Workspace
+from knownat.stores.pipeline_spec import Feature, read_pipelines
 from knownat.stores.pipelines import build_features
-from tests.training.histories import write_history
+from tests.training.histories import VISITS, write_history
 from tests.training.made import CUTOFF, MOMENT, START, make_spec
 from training.future import choose_instants
 from training.shadow import shadow_of
-from training.worlds import match_questions
+from training.worlds import Rewriting, match_questions
 
 AT = datetime(2024, 1, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -52,14 +54,40 @@ def test_of_very_many_questions_half_are_the_last_ones(count):
     assert match_questions(many, many, SPEC, at=AT, most=10).before["parcel_id"].to_pylist() == found
 
 
+def test_keys_of_tables_and_of_questions_stay_where_they_are(tmp_path):
+    workspace = Workspace.at(tmp_path / "feature_repo")
+    workspace.models.mkdir(parents=True)
+    (workspace.models / "late_parcel.sql").write_text(
+        "SELECT parcel_id, known_at AS event_timestamp, 1.0::DOUBLE AS label, known_at AS label_timestamp "
+        "FROM events"
+    )
+    feature = Feature(name="depots", sql="depots.sql", keys=("depot",))
+    pipelines = read_pipelines(VISITS).model_copy(update={"feature": (feature,)})
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            "CREATE TABLE events AS SELECT TIMESTAMPTZ '2024-01-10 00:00:00Z' + to_hours(i) AS known_at, "
+            "i AS parcel_id, 'depot ' || i AS depot, i AS weight FROM range(200) AS t (i)"
+        )
+        rewriting = Rewriting(workspace, SPEC, pipelines, at=AT, seed=1)
+        rewriting(connection, ["events"])
+        left = connection.execute("SELECT known_at, parcel_id, depot, weight FROM events").fetchall()
+    (told,) = rewriting.events
+    assert all(at == AT + HOUR * parcel and depot == f"depot {parcel}" for at, parcel, depot, _ in left)
+    assert sum(weight != parcel for _, parcel, _, weight in left) > 100
+    assert (told.unknown, rewriting.examples.num_rows) == (199, 200 - told.removed)
+
+
 def test_instants_are_the_cutoff_and_earlier_times_at_which_much_was_open():
     hours = np.arange(0, 80 * 24, 8)
     begun = [START + HOUR * int(h) for h in hours]
-    # On the 20th day nobody answers for two days; nearly all else is answered within an hour.
-    open_ = [
-        begin + (HOUR * 48 if 20 * 24 <= h < 22 * 24 else HOUR) for begin, h in zip(begun, hours, strict=True)
-    ]
-    answers = [None if n % 9 == 0 else 1.0 for n in range(len(hours))]
+    # From the 20th day on nobody answers for two days; much more is open when nobody answers at all, and
+    # after the cutoff, but neither is looked at.
+    day = hours // 24
+    never, late = (day >= 40) & (day < 46), day >= 62
+    waits = np.select([(day >= 20) & (day < 22), never, late], [48, 500, 500], default=1)
+    open_ = [when + HOUR * int(wait) for when, wait in zip(begun, waits, strict=True)]
+    answers = [None if none else 1.0 for none in never]
     questions = pa.table(
         {
             "event_timestamp": pa.array(begun, MOMENT),
