@@ -81,8 +81,8 @@ def test_keys_of_tables_and_of_questions_stay_where_they_are(tmp_path):
 def test_instants_are_the_cutoff_and_earlier_times_at_which_much_was_open():
     hours = np.arange(0, 80 * 24, 8)
     begun = [START + HOUR * int(h) for h in hours]
-    # From the 20th day on, for six days, an answer takes two; much more is open when nobody answers at all, and
-    # after the cutoff, but neither is looked at.
+    # For six days an answer takes two; more is open where nobody ever answers, and after the cutoff, but
+    # neither is looked at.
     day = hours // 24
     never, late = (day >= 40) & (day < 46), day >= 62
     waits = np.select([(day >= 20) & (day < 26), never, late], [48, 500, 500], default=1)
