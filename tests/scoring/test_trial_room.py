@@ -67,6 +67,12 @@ def test_a_room_that_is_gone_leaves_out_no_trial(tmp_path):
     assert "killed by SIG" in said[2]
 
 
+def test_a_room_that_is_told_to_end_does_whatever_its_owner_does_then(tmp_path):
+    good = publish_small(tmp_path / "good").path
+
+    assert tried(good, "end", good, gone=True) == ["", ""]
+
+
 def test_a_refusal_without_end_is_cut_and_the_next_is_tried(tmp_path):
     crowded = publish_small(tmp_path / "crowded").path
     for number in range(1_500):

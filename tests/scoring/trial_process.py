@@ -1,8 +1,8 @@
 """A trial room in a process of its own, since a fork after OpenMP has run hangs.
 
 ``python -m tests.scoring.trial_process FOLDER...`` says of each release why it is refused, or nothing.
-``kill`` instead of a folder kills the room, ``interrupt`` interrupts it, ``stop`` stops it; ``--cpu`` or
-``--wall`` first gives trials a second of it.
+``kill`` instead of a folder kills the room, ``end`` tells it to end, ``interrupt`` interrupts it, ``stop``
+stops it; ``--cpu`` or ``--wall`` first gives trials a second of it.
 """
 
 import json
@@ -20,11 +20,13 @@ from knownat.scoring.trial_room import open_trial_room
 
 LIMITS = {"--cpu": TrialLimits(cpu_seconds=1), "--wall": TrialLimits(wall_seconds=1)}
 
-SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}
+SIGNALS = {"kill": signal.SIGKILL, "end": signal.SIGTERM, "interrupt": signal.SIGINT}
 
 
 def main() -> None:
     words = sys.argv[1:]
+    # As a server does, which has its own way to end; its room has not.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     room = open_trial_room(LIMITS.get(words[0], TrialLimits()))
     before = threading.active_count()
     for word in words:
