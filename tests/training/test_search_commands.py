@@ -98,13 +98,16 @@ def test_a_search_that_is_stopped_says_that_it_can_go_on(workspace, searching, c
     assert "Stopped. What was tried is kept: the same command goes on from there." in capsys.readouterr().err
 
 
-def test_without_a_terminal_each_stage_is_a_line_of_the_log(caplog, monkeypatch):
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
+@pytest.mark.parametrize(
+    ("terminal", "lines"), [("", ["join", "trial 1 of 2", "trial 2 of 2"]), ("1", [])], ids=["none", "one"]
+)
+def test_without_a_terminal_each_stage_is_a_line_of_the_log(caplog, monkeypatch, terminal, lines):
+    monkeypatch.setenv("FORCE_COLOR", terminal)
     caplog.set_level("INFO")
     with stages() as report:
         for stage, done in (("join", 0), ("trial 1 of 2", 0), ("trial 1 of 2", 1), ("trial 2 of 2", 1)):
             report(stage, done, 2)
-    assert caplog.messages == ["join", "trial 1 of 2", "trial 2 of 2"]
+    assert caplog.messages == lines
 
 
 def group(name, low, high, *, us):

@@ -54,7 +54,11 @@ def test_other_answers_before_the_cutoff_begin_another_study(tmp_path):
     prepared = make_prepared()
     first = run(prepared, tmp_path / "study.db", 1)
     prepared.data.labels[prepared.data.fold.fit[0]] = 1 - prepared.data.labels[prepared.data.fold.fit[0]]
-    assert run(prepared, tmp_path / "study.db", 1).study != first.study
+    other = run(prepared, tmp_path / "study.db", 1)
+    assert other.study != first.study
+    # So do other folds.
+    again = search(prepared, tmp_path / "study.db", trials=1, folds=1, seed=3, progress=say_nothing)
+    assert again.study not in (first.study, other.study)
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass", "quantile"])
@@ -117,4 +121,6 @@ def test_parameters_are_put_into_a_declaration_and_nothing_else_is_touched():
 def test_words_that_would_change_something_else_are_not_written():
     dotted = 'lightgbm.num_boost_round = 600\nname = "late"\n'
     assert declare(dotted, {"num_leaves": 15}) is None
+    within = 'description = """\n[lightgbm]\n[x]"""\n[lightgbm]\nnum_boost_round = 600\n'
+    assert declare(within, {"num_leaves": 15}) is None
     assert write_params({"extra_trees": True}) == "[lightgbm.params]\nextra_trees = true\n"
