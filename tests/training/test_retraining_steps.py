@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 import training.promotion as promotion
@@ -12,6 +13,7 @@ from knownat.contract.prediction_log import Role
 from knownat.contract.release import Deployed, read_deployment
 from knownat.contract.workspace import Workspace
 from knownat.errors import ConfigError
+from tests.training.made import MOMENT
 from tests.training.test_promotion import EVIDENCE, publish_small
 from training.audit import Step, append, read_lines
 from training.leads import Lead
@@ -228,3 +230,17 @@ def test_a_champion_that_comes_while_a_version_is_tried_is_not_replaced(workspac
     assert advance(workspace).refused
     assert "version 3 of 'late_parcel' is champion now, not version 1" in ended(workspace)[1]
     assert (serving(workspace).champion.version, serving(workspace).shadow) == ("3", ())
+
+
+def test_answers_are_counted_only_where_a_number_of_new_ones_is_declared(workspace, monkeypatch):
+    known = pa.array([NOW - timedelta(hours=1), NOW - timedelta(hours=2)], MOMENT)
+    asked = pa.table({"label": [1.0, 0.0], "label_timestamp": known})
+    monkeypatch.setattr(retraining, "build_features", lambda repo: None)
+    monkeypatch.setattr(retraining, "read_examples", lambda *arguments: pytest.fail("nobody asked"))
+    (told,) = advance(workspace).told
+    assert told == "nothing is trained: there is no verdict; run `knownat monitor`; no schedule is declared"
+    declared = workspace.model_file(MODEL)
+    declared.write_text(declared.read_text() + "new_answers = 3\n")
+    monkeypatch.setattr(retraining, "read_examples", lambda *arguments: asked)
+    (told,) = advance(workspace).told
+    assert told.endswith("no schedule is declared; 2 answers came since 2024-03-01; 3 are declared")
