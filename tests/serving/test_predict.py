@@ -21,9 +21,11 @@ def logged(service, start=NOW, end=NOW + timedelta(days=1)):
 
 
 def test_an_answer_names_its_version_and_the_age_of_its_views(service):
-    answer = service.predict({"request_id": "r-1", **ROW}).json()
+    given = service.predict({"request_id": "r-1", **ROW})
 
+    answer = given.json()
     prediction = answer["predictions"][0]
+    assert {"sunset", "link"}.isdisjoint(given.headers)
     assert (answer["model"], answer["version"], answer["request_id"]) == ("basket", "1", "r-1")
     assert prediction["score"] == 0.1 + 0.2 + -0.0 * 3 + 0.25
     assert prediction["degraded"] is False
