@@ -107,13 +107,16 @@ def main() -> int:
     parser.add_argument(
         "--world", nargs="*", choices=list(WORLDS), default=list(WORLDS), help="what is asked"
     )
-    parser.add_argument("--who", nargs="*", default=CONTENDERS, help="servers; the naive one is the measure")
+    parser.add_argument(
+        "--who", nargs="*", choices=CONTENDERS, default=CONTENDERS, help=f"servers, beside {PEER}"
+    )
     given = parser.parse_args()
     for name in given.world:
         make, might = WORLDS[name]
         with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
             world = make(Path(folder), redis)
-            contenders = [who for who in might if who in given.who and (PEERS.exists() or who not in APART)]
+            asked = {PEER, *given.who}  # The naive one is the measure of the others.
+            contenders = [who for who in might if who in asked and (PEERS.exists() or who not in APART)]
             cells = [Cell(*each) for each in product(given.rows, given.workers, given.connections)]
             _measure(world, contenders, cells, given.turns)
     return 0
